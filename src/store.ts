@@ -1,0 +1,168 @@
+import type { Readable } from 'node:stream';
+import type { Range } from './intervals.ts';
+import type { UploadState } from './lifecycle.ts';
+
+/**
+ * What is remembered of an upload besides its bytes: a small value, replaced as a whole and only by
+ * compare-and-set (`Store.update`). Everything that must be decided once - a length, a digest, who completes,
+ * what was answered, that it is gone - is a field of it, so one primitive decides them all.
+ */
+export interface UploadRecord {
+  /** At least 128 bits in `[A-Za-z0-9_-]{16,64}`; never derived from a path and never used as one unhashed. */
+  readonly id: string;
+  /** Milliseconds since the epoch, as all times here. */
+  readonly createdAt: number;
+  readonly state: UploadState;
+  /** The length of the whole content in bytes, once somebody has stated it. Never changes after that. */
+  readonly length?: number;
+  /** The digest of the whole content as its sender stated it: opaque here, and never changed. */
+  readonly digest?: string;
+  /** The application's own facts. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The request as the application will see it: opaque to engine and store, stated once. */
+  readonly context?: string;
+  /** How often the handler was entered for this upload. */
+  readonly attempt: number;
+  /** Present while `state` is `claimed`: who runs the handler, and until when that is believed without news. */
+  readonly claim?: Claim;
+  /** Present once `state` is `finished`: opaque to engine and store. */
+  readonly response?: string;
+  /** Whether the content was handed over to the application (`moveTo`), so that reading it here ends. */
+  readonly moved?: boolean;
+  /** Present once `state` is `removed`: the date of the tombstone. */
+  readonly removedAt?: number;
+}
+
+export interface Claim {
+  /** A process, as `src/owner.ts` writes it. */
+  readonly owner: string;
+  /** The lease: past it, another process may take the claim over. Renewed while the handler runs. */
+  readonly expiresAt: number;
+}
+
+/** An upload as a store returns it. */
+export interface StoredUpload {
+  readonly record: UploadRecord;
+  /** Names this state of the record, for `update`. Grows with each. */
+  readonly version: number;
+  /** Every byte that is safe under the store's durability: the union over all writers of all processes. Sorted, disjoint. */
+  readonly received: readonly Range[];
+  /** When a byte or the record last changed. */
+  readonly activeAt: number;
+}
+
+/**
+ * What a store can do, as data: the engine adapts to it, the conformance tests skip by it and the README's
+ * table is made from it.
+ */
+export interface StoreCapabilities {
+  /** Whether ranges may arrive in any order, with gaps. Otherwise only bytes at the end of what is stored are taken. */
+  readonly sparse: boolean;
+  /** Whether `read` works while the upload is still open. */
+  readonly readOpen: boolean;
+  /** Whether another process may open the same data at the same time. */
+  readonly multiProcess: boolean;
+  /** Whether uploads outlive the process. */
+  readonly persistent: boolean;
+  /** Whether the content can become a file of the application's without its bytes being copied. */
+  readonly link: boolean;
+  /** The longest content in bytes. */
+  readonly maxLength: number;
+}
+
+/**
+ * How safe "stored" is.
+ *
+ * - `power`: content, then index, then directory entries are synced before anything is acknowledged; survives a power cut.
+ * - `process`: handed to the operating system; survives `kill -9`.
+ */
+export type Durability = 'power' | 'process';
+
+/**
+ * Keeps bytes at offsets and a record of each upload. The engine validates every argument once, so a store is
+ * given safe integers, half-open ranges inside the length, and ids of the documented form.
+ *
+ * Any method may reject with the system's own error; the engine wraps it (`store_failed`, or `no_space` for
+ * ENOSPC and its kin). Where a method says it rejects with a code, that is an `UploadError` with this code.
+ *
+ * Several processes may hold the same data (`supports.multiProcess`). They never exclude each other: bytes commute, because one offset of
+ * one upload always carries the same byte, and records change by compare-and-set.
+ */
+export interface Store {
+  readonly name: string;
+  readonly supports: StoreCapabilities;
+
+  /**
+   * Makes an upload, in the state the record gives. With `content`, all of its bytes at once, from offset 0:
+   * a small upload that arrived whole then costs as few files and syncs as the store can manage. All or
+   * nothing, and safe when it resolves. Rejects with `exists` when the id is taken, by a tombstone too.
+   */
+  create(record: UploadRecord, content?: readonly Uint8Array[]): Promise<void>;
+
+  /**
+   * The current record and received ranges. Undefined for an id it has never seen or has purged. Rejects with
+   * `gone` when there was such an upload but its record or bytes can no longer be read.
+   */
+  load(id: string): Promise<StoredUpload | undefined>;
+
+  /**
+   * Compare-and-set: replaces the record if its version is still `version`, and says whether it did; safe when it
+   * resolves with true. False, too, when the upload no longer exists. Of several concurrent calls with one
+   * version, in any number of processes, exactly one wins.
+   *
+   * `reserve` asks for room for a later record up to that many bytes longer, so that storing a response cannot
+   * fail for want of space after the handler ran: it rejects with ENOSPC now, or not then. The next update without `reserve`
+   * uses the room up.
+   */
+  update(version: number, record: UploadRecord, options?: { readonly reserve?: number }): Promise<boolean>;
+
+  /** Opens an existing upload for writing. Rejects with `gone` when it has no content (any more). */
+  writer(id: string): Promise<StoreWriter>;
+
+  /**
+   * The bytes `[start, end)`, all of them stored. The stream errors with `gone` when they are not there.
+   * Only for completed uploads unless `supports.readOpen`.
+   */
+  read(id: string, start: number, end: number): Readable;
+
+  /** Removes content and index, keeps the record. Harmless when repeated. */
+  discard(id: string): Promise<void>;
+
+  /** Removes everything, the record last or all at once. Harmless when repeated. */
+  purge(id: string): Promise<void>;
+
+  /** Every id, streamed, in no order; an upload that comes or goes meanwhile may be in it or not. */
+  list(): AsyncIterable<string>;
+
+  /**
+   * Where `supports.link`: makes the complete content appear at `path` under a second name, synced with its
+   * directory under `power`. The store's own name stays until `discard`. Rejects with `target_exists` when there is another file; a target
+   * that already is this content is success.
+   */
+  link?(id: string, path: string): Promise<void>;
+
+  /** Releases everything this instance holds. Its writers are closed before. */
+  close(): Promise<void>;
+}
+
+/**
+ * One process writing one upload. Writes may be in flight together and in any order; the caller keeps their
+ * ranges disjoint, or the bytes equal.
+ */
+export interface StoreWriter {
+  /**
+   * Takes the buffers' bytes at `offset`. Resolves when the store no longer needs the buffers: that is the
+   * back-pressure, not yet the promise that the bytes are safe. After a rejection the bytes count as not written.
+   */
+  write(buffers: readonly Uint8Array[], offset: number): Promise<void>;
+
+  /**
+   * Makes every write that had resolved before this call safe, and resolves with the ranges that became so since
+   * the last call (empty when there were none). After a rejection nothing unacknowledged counts as stored, and
+   * the writer can only be closed: on Linux a second fsync of pages that failed once proves nothing.
+   */
+  sync(): Promise<readonly Range[]>;
+
+  /** Closes without syncing. Harmless when repeated. */
+  close(): Promise<void>;
+}
