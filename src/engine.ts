@@ -1,0 +1,403 @@
+import { MemoryBudget } from './engine/budget.ts';
+import { Completer, type Completion, isHeld, isWhole, type Process } from './engine/completion.ts';
+import { LiveUpload } from './engine/live-upload.ts';
+import { Transfer, type TransferSource } from './engine/transfer.ts';
+import { WriteSession } from './engine/write-session.ts';
+import { isUploadError, storeError, UploadError } from './errors.ts';
+import { next } from './lifecycle.ts';
+import type { Store, StoredUpload, UploadRecord } from './store.ts';
+
+/** Sizes in bytes, times in milliseconds. Defaults: see `ResumableOptions`. */
+export interface EngineOptions {
+  readonly batchBytes: number;
+  readonly flushMs: number;
+  readonly memoryBudget: number;
+  readonly checkpointBytes: number;
+  readonly checkpointMs: number;
+  readonly maxLength: number;
+  readonly leaseMs: number;
+  readonly reserveBytes: number;
+  readonly expiresAfterMs: number;
+  readonly tombstoneMs: number;
+  readonly maxAttempts: number;
+}
+
+/** What may be stated about an upload, each once and never otherwise. */
+export interface UploadFacts {
+  readonly length?: number | undefined;
+  readonly digest?: string | undefined;
+  readonly context?: string | undefined;
+}
+
+export interface WriteRequest extends UploadFacts {
+  /** Whether an upload that does not exist is made, or refused with `not_found`. */
+  readonly absent: 'create' | 'refuse';
+  readonly start: number;
+  /** Exclusive; undefined when the sender does not say. */
+  readonly end: number | undefined;
+  /** Whether a body that ends cleanly thereby tells the length. */
+  readonly endsContent: boolean;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** A request to write that needs no byte: the upload is past that, or the store cannot take this range yet. */
+export interface NotWritten {
+  readonly kind: 'claimed' | 'finished' | 'gap';
+  readonly stored: StoredUpload;
+}
+
+/** The life of uploads over one store. Knows no HTTP; executes commands, and every rule about bytes and claims is here. */
+export class Engine {
+  readonly store: Store;
+  readonly options: EngineOptions;
+  readonly #budget: MemoryBudget;
+  readonly #completer: Completer;
+  readonly #live = new Map<string, LiveUpload>();
+  #closing = false;
+  #onIdle: (() => void) | undefined;
+
+  constructor(store: Store, options: EngineOptions) {
+    this.store = store;
+    this.options = options;
+    this.#budget = new MemoryBudget(options.memoryBudget);
+    this.#completer = new Completer(store, (id) => this.require(id), options);
+  }
+
+  /** Bytes held between sockets and store, and uploads at work: what a leak would show in. */
+  get usage(): { readonly heldBytes: number; readonly liveUploads: number; readonly completions: number } {
+    return {
+      heldBytes: this.#budget.used,
+      liveUploads: this.#live.size,
+      completions: this.#completer.running.size,
+    };
+  }
+
+  /** Undefined when no such upload was ever seen. Rejects with `gone` when it was removed or has expired. */
+  async find(id: string): Promise<StoredUpload | undefined> {
+    const stored = await this.store.load(id).catch(rethrow(id));
+    if (stored === undefined) return undefined;
+    if (stored.record.state === 'removed' || (this.#hasExpired(stored) && !this.#live.has(id))) {
+      throw new UploadError('gone', 'the upload was removed or has expired', { id });
+    }
+    return stored;
+  }
+
+  /** Rejects with `not_found` or `gone`. */
+  async require(id: string): Promise<StoredUpload> {
+    const stored = await this.find(id);
+    if (stored === undefined) throw new UploadError('not_found', 'no upload has this identity', { id });
+    return stored;
+  }
+
+  /** Makes an upload without bytes. Rejects with `exists`, `too_large`. */
+  async create(id: string, facts: UploadFacts, metadata: UploadRecord['metadata'] = {}): Promise<void> {
+    this.#assertOpen();
+    this.#assertLength(facts.length);
+    await this.store.create(newRecord(id, facts, metadata)).catch(rethrow(id));
+  }
+
+  /**
+   * The current state, after everything that live requests have delivered was made safe. Undefined when no such
+   * upload was ever seen.
+   */
+  async query(id: string, facts: UploadFacts = {}): Promise<StoredUpload | undefined> {
+    const live = this.#live.get(id);
+    if (live !== undefined) {
+      // If it fails, those requests are told; what the store has safe is still the right answer here.
+      await live.checkpointAll().catch(() => undefined);
+    }
+    const stored = await this.find(id);
+    return stored?.record.state === 'open' ? this.#state(stored, facts) : stored;
+  }
+
+  /**
+   * Opens a request's body for writing. A live request that would bring the same bytes is ended first, all it delivered kept. Rejects
+   * with `not_found`, `gone`, `length_changed`, `range_past_length`, `digest_conflict`, `too_large`, `closing`.
+   */
+  async write(id: string, request: WriteRequest, source: TransferSource): Promise<WriteSession | NotWritten> {
+    this.#assertOpen();
+    this.#assertLength(request.length ?? request.end);
+    const live = this.#acquire(id);
+    try {
+      const attached = await this.#attach(live, request);
+      if (attached.kind === 'ready') return await this.#open(live, request, attached.length, source);
+      await this.#release(live);
+      return attached;
+    } catch (error) {
+      await this.#release(live);
+      throw error;
+    }
+  }
+
+  /** Cancels an open upload; its bytes are removed and a tombstone stays. Rejects with `not_found`, `gone`, `complete`. */
+  async abort(id: string): Promise<void> {
+    await this.#remove(
+      id,
+      (record) => next(record.state, 'remove', id) === 'removed' && record.state === 'open',
+    );
+  }
+
+  /** The application's own removal: of finished uploads too. */
+  async remove(id: string): Promise<void> {
+    await this.#remove(id, () => true);
+  }
+
+  /** Removes an upload nobody was ever told of, and so nobody can ask for: no tombstone. */
+  async forget(id: string): Promise<void> {
+    await this.store.purge(id).catch(rethrow(id));
+  }
+
+  complete(id: string, process: Process): Promise<Completion> {
+    return this.#completer.complete(id, process);
+  }
+
+  /**
+   * Runs the handler for uploads that have all bytes and no answer, because a process died or the handler
+   * failed: once each, one after another, up to `maxAttempts` runs in all.
+   */
+  async retryPending(process: Process): Promise<{ finished: number; failed: number; exhausted: number }> {
+    const counts = { finished: 0, failed: 0, exhausted: 0 };
+    for await (const id of this.store.list()) {
+      if (this.#closing) break;
+      if (this.#live.has(id)) continue; // its own request sees to it
+      const stored = await this.find(id).catch(unless('gone'));
+      if (stored === undefined || !isWhole(stored) || stored.record.state === 'finished') continue;
+      if (isHeld(stored.record)) continue;
+      if (stored.record.attempt >= this.options.maxAttempts) counts.exhausted++;
+      else {
+        const { kind } = await this.complete(id, process).catch(() => ({ kind: 'failed' as const }));
+        if (kind !== 'running') counts[kind]++;
+      }
+    }
+    return counts;
+  }
+
+  /**
+   * Removes open uploads without progress for `expiresAfterMs`, and tombstones older than `tombstoneMs`. An upload
+   * that is in use, complete, or complete but unanswered is never touched.
+   */
+  async expire(now = Date.now()): Promise<{ expired: number; purged: number }> {
+    const counts = { expired: 0, purged: 0 };
+    for await (const id of this.store.list()) {
+      if (this.#closing) break;
+      const stored = await this.store.load(id).catch(unless('gone'));
+      if (stored === undefined || this.#live.has(id)) continue;
+      const { record } = stored;
+      if (record.state === 'removed') {
+        if ((record.removedAt ?? 0) + this.options.tombstoneMs <= now) {
+          await this.forget(id);
+          counts.purged++;
+        } else await this.store.discard(id).catch(rethrow(id)); // a crash may have come between
+      } else if (this.#hasExpired(stored, now)) {
+        await this.#tombstone(stored);
+        counts.expired++;
+      }
+    }
+    return counts;
+  }
+
+  /** Ends everything: what can finish within `graceMs` does, the rest is made safe. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    const completions = () => Promise.allSettled(this.#completer.running.values());
+    if (graceMs > 0) {
+      await Promise.race([this.#idle().then(completions), timeout(graceMs)]);
+    }
+    const reason = new UploadError('closing', 'the server is stopping');
+    for (const live of this.#live.values()) {
+      for (const transfer of live.transfers) transfer.stop(reason);
+    }
+    await this.#idle();
+    await this.store.close();
+  }
+
+  /** What the store knows comes in; a fact that is new is stated, one that differs refuses the request. */
+  async #attach(
+    live: LiveUpload,
+    request: WriteRequest,
+  ): Promise<NotWritten | { readonly kind: 'ready'; readonly length: number | undefined }> {
+    let stored = await this.find(live.id);
+    if (stored === undefined) {
+      if (request.absent === 'refuse')
+        throw new UploadError('not_found', 'no upload has this identity', { id: live.id });
+      live.pending = mergeFacts(live.pending ?? newRecord(live.id, {}, request.metadata ?? {}), request);
+      return { kind: 'ready', length: live.pending.length };
+    }
+    if (stored.record.state === 'open') stored = await this.#state(stored, request);
+    live.merge(stored);
+    const { state } = stored.record;
+    if (state === 'claimed' || state === 'finished') return { kind: state, stored };
+    if (!this.store.supports.sparse && request.start > live.written.runEnd(0)) return { kind: 'gap', stored };
+    return { kind: 'ready', length: stored.record.length };
+  }
+
+  async #open(
+    live: LiveUpload,
+    request: WriteRequest,
+    length: number | undefined,
+    source: TransferSource,
+  ): Promise<WriteSession> {
+    const last = request.end ?? request.start;
+    if (length !== undefined && last > length) {
+      const facts = { id: live.id, expected: length, actual: last };
+      throw new UploadError('range_past_length', 'the range ends past the length', facts);
+    }
+    const end = request.end ?? length;
+    const transfer = new Transfer({
+      upload: live,
+      budget: this.#budget,
+      source,
+      start: request.start,
+      end: end ?? this.options.maxLength,
+      batchBytes: this.options.batchBytes,
+      flushMs: this.options.flushMs,
+    });
+    // From here on no later request can miss this one, and this one ends all earlier: no lock, no queue.
+    const earlier = [...live.transfers].filter((other) => other.overlaps(transfer.start, transfer.limit));
+    live.transfers.add(transfer);
+    const reason = new UploadError('superseded', 'a newer request brings the same bytes', { id: live.id });
+    for (const other of earlier) other.stop(reason);
+    await Promise.all(earlier.map((other) => other.end()));
+    const { endsContent } = request;
+    const overrun = end === undefined ? 'too_large' : 'body_past_range';
+    return new WriteSession(
+      live,
+      transfer,
+      { endsContent, overrun },
+      {
+        state: async (facts) => (await this.#state(await this.require(live.id), facts)).record,
+        load: () => this.require(live.id),
+        release: () => this.#release(live),
+        forget: () => this.forget(live.id),
+      },
+    );
+  }
+
+  /** Compare-and-set until the facts are stated, or found to be other than stated before. */
+  async #state(stored: StoredUpload, facts: UploadFacts): Promise<StoredUpload> {
+    for (let current = stored; ; current = await this.require(stored.record.id)) {
+      const record = mergeFacts(current.record, facts);
+      this.#assertLength(record.length);
+      const end = current.received.at(-1)?.end ?? 0;
+      if (record.length !== undefined && record.length < end) {
+        throw lengthChanged(record.id, end, record.length);
+      }
+      if (record === current.record) return current;
+      const stated = { ...record, state: next(record.state, 'state', record.id) };
+      if (await this.store.update(current.version, stated).catch(rethrow(record.id))) {
+        return { ...current, record: stated, version: current.version + 1 };
+      }
+    }
+  }
+
+  async #remove(id: string, allowed: (record: UploadRecord) => boolean): Promise<void> {
+    for (;;) {
+      const stored = await this.require(id);
+      if (!allowed(stored.record)) throw new UploadError('complete', 'the upload is complete', { id });
+      if (await this.#tombstone(stored)) break;
+    }
+    const reason = new UploadError('gone', 'the upload was cancelled', { id });
+    for (const transfer of this.#live.get(id)?.transfers ?? []) transfer.stop(reason);
+  }
+
+  /** The claim comes first: once the record says so, no writer acknowledges another byte, whenever the bytes go. */
+  async #tombstone({ record, version }: StoredUpload): Promise<boolean> {
+    const tombstone: UploadRecord = {
+      id: record.id,
+      createdAt: record.createdAt,
+      state: next(record.state, 'remove', record.id),
+      metadata: {},
+      attempt: record.attempt,
+      removedAt: Date.now(),
+    };
+    if (!(await this.store.update(version, tombstone).catch(rethrow(record.id)))) return false;
+    await this.store.discard(record.id).catch(rethrow(record.id));
+    return true;
+  }
+
+  #hasExpired(stored: StoredUpload, now = Date.now()): boolean {
+    const { record, activeAt } = stored;
+    const removable = record.state === 'open' ? !isWhole(stored) : record.moved === true;
+    return removable && activeAt + this.options.expiresAfterMs <= now;
+  }
+
+  #acquire(id: string): LiveUpload {
+    const live = this.#live.get(id) ?? new LiveUpload(this.store, id, this.options);
+    this.#live.set(id, live);
+    live.users++;
+    return live;
+  }
+
+  async #release(live: LiveUpload): Promise<void> {
+    if (--live.users > 0) return;
+    if (this.#live.get(live.id) === live) this.#live.delete(live.id);
+    await live.close().catch(rethrow(live.id));
+    if (this.#live.size === 0) this.#onIdle?.();
+  }
+
+  #idle(): Promise<void> {
+    if (this.#live.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+    });
+  }
+
+  #assertOpen(): void {
+    if (this.#closing) throw new UploadError('closing', 'the server is stopping');
+  }
+
+  #assertLength(length: number | undefined): void {
+    const most = Math.min(this.options.maxLength, this.store.supports.maxLength);
+    if (length === undefined || length <= most) return;
+    throw new UploadError('too_large', 'the upload is too long', { expected: most, actual: length });
+  }
+}
+
+const newRecord = (id: string, facts: UploadFacts, metadata: UploadRecord['metadata']): UploadRecord =>
+  mergeFacts({ id, createdAt: Date.now(), state: 'open', metadata, attempt: 0 }, facts);
+
+/** The same object when nothing is new. Rejects with `length_changed`, `digest_conflict`. */
+const mergeFacts = (record: UploadRecord, { length, digest, context }: UploadFacts): UploadRecord => {
+  if (record.length !== undefined && length !== undefined && record.length !== length) {
+    throw lengthChanged(record.id, record.length, length);
+  }
+  if (record.digest !== undefined && digest !== undefined && record.digest !== digest) {
+    throw new UploadError('digest_conflict', 'the upload was begun with another digest', {
+      id: record.id,
+      expected: record.digest,
+      actual: digest,
+    });
+  }
+  const isNew =
+    (length !== undefined && record.length === undefined) ||
+    (digest !== undefined && record.digest === undefined) ||
+    (context !== undefined && record.context === undefined);
+  if (!isNew) return record;
+  return {
+    ...record,
+    ...(length === undefined ? {} : { length }),
+    ...(digest === undefined ? {} : { digest }),
+    ...(record.context !== undefined || context === undefined ? {} : { context }),
+  };
+};
+
+const lengthChanged = (id: string, expected: number, actual: number): UploadError =>
+  new UploadError('length_changed', 'another length was stated before, or more is stored', {
+    id,
+    expected,
+    actual,
+  });
+
+const rethrow =
+  (id: string) =>
+  (error: unknown): never => {
+    throw storeError(error, id);
+  };
+
+const unless =
+  (code: 'gone') =>
+  (error: unknown): undefined => {
+    if (!isUploadError(error, code)) throw error;
+  };
+
+const timeout = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

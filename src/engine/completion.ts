@@ -1,0 +1,122 @@
+import { storeError, UploadError } from '../errors.ts';
+import { IntervalSet } from '../intervals.ts';
+import { next } from '../lifecycle.ts';
+import { isDead, self } from '../owner.ts';
+import type { Store, StoredUpload, UploadRecord } from '../store.ts';
+import { Lease } from './lease.ts';
+
+/** What the handler made of an upload. */
+export type Verdict =
+  /** The one response: opaque here. `discard` when the content was handed over and our name for it can go. */
+  | { readonly kind: 'finished'; readonly response: string; readonly discard: boolean }
+  /** No answer: the bytes are kept, and the handler may run again. */
+  | { readonly kind: 'failed' };
+
+export type Completion =
+  | { readonly kind: 'finished'; readonly record: UploadRecord }
+  | { readonly kind: 'failed' }
+  /** Another process runs the handler. */
+  | { readonly kind: 'running' };
+
+/** Runs the application's handler on a complete upload. A rejection counts as `failed` and is passed on. */
+export type Process = (record: UploadRecord) => Promise<Verdict>;
+
+export interface CompleterOptions {
+  readonly leaseMs: number;
+  /** Bytes kept free for the response before the handler starts. */
+  readonly reserveBytes: number;
+}
+
+let completers = 0;
+
+/** Completion happens once: under a claim, with one response, for however many requests that ask. */
+export class Completer {
+  readonly #store: Store;
+  readonly #load: (id: string) => Promise<StoredUpload>;
+  readonly #options: CompleterOptions;
+  readonly #owner = `${self}-${++completers}`;
+  readonly #running = new Map<string, Promise<Completion>>();
+
+  constructor(store: Store, load: (id: string) => Promise<StoredUpload>, options: CompleterOptions) {
+    this.#store = store;
+    this.#load = load;
+    this.#options = options;
+  }
+
+  get running(): ReadonlyMap<string, Promise<Completion>> {
+    return this.#running;
+  }
+
+  /**
+   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. Rejects with what `process`
+   * rejected with (after the claim was given back), with `gone`, or with a store's error.
+   */
+  complete(id: string, process: Process): Promise<Completion> {
+    const running = this.#running.get(id);
+    if (running !== undefined) return running;
+    const completion = this.#run(id, process).finally(() => this.#running.delete(id));
+    this.#running.set(id, completion);
+    return completion;
+  }
+
+  async #run(id: string, process: Process): Promise<Completion> {
+    for (;;) {
+      const lease = await this.#claim(id);
+      if (!(lease instanceof Lease)) return lease;
+      const verdict = await this.#judge(lease, process);
+      if (verdict.kind === 'failed') {
+        await lease.end('release').catch(wrapped(id));
+        return verdict;
+      }
+      const facts = verdict.discard ? { moved: true } : {};
+      const stored = await lease.end('finish', { response: verdict.response, ...facts }).catch(wrapped(id));
+      // A lost lease means that another attempt is under way or has ended: what it stores is the answer.
+      if (!stored) continue;
+      if (verdict.discard) await this.#store.discard(id).catch(wrapped(id));
+      return { kind: 'finished', record: { ...lease.record, response: verdict.response } };
+    }
+  }
+
+  async #judge(lease: Lease, process: Process): Promise<Verdict> {
+    try {
+      return await process(lease.record);
+    } catch (error) {
+      await lease.end('release').catch(wrapped(lease.record.id));
+      throw error;
+    }
+  }
+
+  /** Compare-and-set until somebody holds the claim; one that lapsed, or whose owner is dead, is taken over. */
+  async #claim(id: string): Promise<Lease | Completion> {
+    for (;;) {
+      const stored = await this.#load(id);
+      const { record, version } = stored;
+      if (record.state === 'finished') return { kind: 'finished', record };
+      if (record.claim !== undefined && isHeld(record)) return { kind: 'running' };
+      if (!isWhole(stored)) throw new UploadError('invalid_argument', 'bytes are missing', { id });
+      const claimed: UploadRecord = {
+        ...record,
+        state: next(record.state, 'claim', id),
+        attempt: record.attempt + 1,
+        claim: { owner: this.#owner, expiresAt: Date.now() + this.#options.leaseMs },
+      };
+      const { leaseMs, reserveBytes } = this.#options;
+      const won = await this.#store.update(version, claimed, { reserve: reserveBytes }).catch(wrapped(id));
+      if (won) return new Lease(this.#store, claimed, version + 1, leaseMs, reserveBytes);
+    }
+  }
+}
+
+/** Whether every byte is there, so that only the handler's answer is missing. */
+export const isWhole = ({ record, received }: Pick<StoredUpload, 'record' | 'received'>): boolean =>
+  record.length !== undefined && IntervalSet.from(received).covers(0, record.length);
+
+/** Whether whoever claimed the upload must still be believed to be at work on it. */
+export const isHeld = ({ claim }: UploadRecord): boolean =>
+  claim !== undefined && claim.expiresAt > Date.now() && !isDead(claim.owner);
+
+const wrapped =
+  (id: string) =>
+  (error: unknown): never => {
+    throw error instanceof UploadError ? error : storeError(error, id);
+  };

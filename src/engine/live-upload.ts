@@ -1,0 +1,212 @@
+import { isUploadError, storeError, type UploadError } from '../errors.ts';
+import { IntervalSet } from '../intervals.ts';
+import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../store.ts';
+import type { Transfer } from './transfer.ts';
+
+export interface LiveUploadOptions {
+  /** Written bytes are made safe when there are this many, … */
+  readonly checkpointBytes: number;
+  /** … or this long after the first of them. */
+  readonly checkpointMs: number;
+}
+
+/**
+ * What this process knows of one upload while any request is at work on it: shared by all of them, so that
+ * they share one writer, skip each other's bytes and are made safe by one sync.
+ */
+export class LiveUpload {
+  readonly id: string;
+  /** Safe under the store's durability: may be acknowledged. */
+  readonly safe = new IntervalSet();
+  /** `safe`, and what the store has taken from us since: need not be written again. */
+  written = new IntervalSet();
+  readonly transfers = new Set<Transfer>();
+  /** Called after `safe` grew. */
+  readonly onSafe = new Set<() => void>();
+  /** Requests that use this object; the last one out closes the writer. */
+  users = 0;
+
+  readonly #store: Store;
+  readonly #options: LiveUploadOptions;
+  /** The upload is made with its first bytes: until then it is only this. */
+  #pending: UploadRecord | undefined;
+  #creation: Promise<void> | undefined;
+  #writer: Promise<StoreWriter> | undefined;
+  readonly #writes = new Set<Promise<void>>();
+  #unsafeBytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #following: Promise<void> | undefined;
+
+  constructor(store: Store, id: string, options: LiveUploadOptions) {
+    this.#store = store;
+    this.id = id;
+    this.#options = options;
+  }
+
+  /** The record of an upload that is not in the store yet. */
+  get pending(): UploadRecord | undefined {
+    return this.#pending;
+  }
+
+  set pending(record: UploadRecord | undefined) {
+    this.#pending = record;
+  }
+
+  /** Takes in what the store, and so other processes, know. */
+  merge(stored: StoredUpload): void {
+    this.safe.addAll(stored.received);
+    this.written.addAll(stored.received);
+  }
+
+  /**
+   * Makes the upload exist, with all its bytes when the caller has them. One that somebody else made meanwhile
+   * is taken as it is; `content` is then still the caller's to write. Resolves with whether `content` was stored.
+   */
+  async establish(content?: readonly Uint8Array[]): Promise<boolean> {
+    const record = this.#pending;
+    if (record === undefined) return false;
+    if (this.#creation !== undefined) {
+      await this.#creation;
+      return false;
+    }
+    let stored = false;
+    this.#creation = this.#store.create(record, content).then(
+      () => {
+        stored = true;
+        if (content !== undefined) this.#stored(0, record.length ?? 0);
+      },
+      async (error: unknown) => {
+        if (!isUploadError(error, 'exists')) throw storeError(error, this.id);
+        const other = await this.#store.load(this.id);
+        if (other !== undefined) this.merge(other);
+      },
+    );
+    try {
+      await this.#creation;
+      this.#pending = undefined;
+    } finally {
+      this.#creation = undefined;
+    }
+    return stored && content !== undefined;
+  }
+
+  /** Rejects with an `UploadError`. */
+  write(buffers: readonly Uint8Array[], offset: number, bytes: number): Promise<void> {
+    const writing = this.#write(buffers, offset, bytes).finally(() => this.#writes.delete(writing));
+    this.#writes.add(writing);
+    return writing;
+  }
+
+  /** Makes safe all that the transfers hold, in whatever state it is. */
+  async checkpointAll(): Promise<void> {
+    for (const transfer of this.transfers) transfer.flush();
+    await Promise.allSettled(this.#writes); // a write that fails is its transfer's to report
+    await this.checkpoint();
+  }
+
+  /**
+   * Makes safe what was written before this call. Of many callers at once, the first begins a sync and all others
+   * share the next: it is the one that covers their bytes.
+   */
+  checkpoint(): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = this.#sync().finally(() => {
+        this.#running = undefined;
+      });
+      return this.#running;
+    }
+    this.#following ??= this.#running
+      .catch(() => undefined) // its own callers are told
+      .then(() => {
+        this.#following = undefined;
+        return this.checkpoint();
+      });
+    return this.#following;
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const writer = this.#writer;
+    this.#writer = undefined;
+    await this.#following?.catch(() => undefined);
+    await this.#running?.catch(() => undefined);
+    await writer?.then(
+      (open) => open.close(),
+      () => undefined, // it never opened, and its callers know
+    );
+  }
+
+  async #write(buffers: readonly Uint8Array[], offset: number, bytes: number): Promise<void> {
+    try {
+      if (this.#pending !== undefined) await this.establish();
+      const promised = this.#open();
+      const writer = await promised;
+      await writer.write(buffers, offset);
+      // A writer whose sync failed meanwhile takes all its unsafe bytes with it.
+      if (promised !== this.#writer) throw new Error('the writer was given up');
+      this.written.add(offset, offset + bytes);
+      this.#schedule(bytes);
+    } catch (error) {
+      throw storeError(error, this.id);
+    }
+  }
+
+  #open(): Promise<StoreWriter> {
+    if (this.#writer !== undefined) return this.#writer;
+    const opening = this.#store.writer(this.id);
+    this.#writer = opening;
+    opening.catch(() => {
+      if (this.#writer === opening) this.#writer = undefined; // whoever comes next may have more luck
+    });
+    return opening;
+  }
+
+  #schedule(bytes: number): void {
+    this.#unsafeBytes += bytes;
+    if (this.#unsafeBytes >= this.#options.checkpointBytes) {
+      if (this.#running === undefined) this.#checkpointBeside();
+    } else if (this.#timer === undefined) {
+      this.#timer = setTimeout(() => this.#checkpointBeside(), this.#options.checkpointMs);
+    }
+  }
+
+  /** Beside the stream, for nobody in particular; `#sync` tells the transfers when it fails. */
+  #checkpointBeside(): void {
+    this.checkpoint().catch(() => undefined);
+  }
+
+  async #sync(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#unsafeBytes = 0;
+    const promised = this.#writer;
+    if (promised === undefined) return;
+    try {
+      const writer = await promised;
+      for (const { start, end } of await writer.sync()) this.#stored(start, end);
+    } catch (cause) {
+      const error = storeError(cause, this.id);
+      if (this.#writer === promised) await this.#giveUp(promised, error);
+      throw error;
+    }
+    for (const listener of this.onSafe) listener();
+  }
+
+  #stored(start: number, end: number): void {
+    this.safe.add(start, end);
+    this.written.add(start, end);
+  }
+
+  /** After a failed sync nothing unacknowledged counts as stored: it will be sent, and written, again. */
+  async #giveUp(promised: Promise<StoreWriter>, error: UploadError): Promise<void> {
+    this.#writer = undefined;
+    this.written = this.safe.clone();
+    for (const transfer of this.transfers) transfer.stop(error);
+    await promised.then(
+      (writer) => writer.close(),
+      () => undefined,
+    );
+  }
+}

@@ -1,0 +1,132 @@
+import type { UploadFacts } from '../engine.ts';
+import { UploadError } from '../errors.ts';
+import type { Range } from '../intervals.ts';
+import type { StoredUpload, UploadRecord } from '../store.ts';
+import { isWhole } from './completion.ts';
+import type { LiveUpload } from './live-upload.ts';
+import type { Transfer } from './transfer.ts';
+
+export interface SessionTerms {
+  /** Whether a clean end of the body tells the length of the whole. */
+  readonly endsContent: boolean;
+  /** What a body that goes on past its limit has done. */
+  readonly overrun: 'body_past_range' | 'too_large';
+}
+
+/** What a session needs of the engine. */
+export interface SessionEngine {
+  state(facts: UploadFacts): Promise<UploadRecord>;
+  load(): Promise<StoredUpload>;
+  release(): Promise<void>;
+  forget(): Promise<void>;
+}
+
+export interface WriteResult {
+  readonly received: readonly Range[];
+  readonly length: number | undefined;
+  /** Whether no byte is missing. */
+  readonly whole: boolean;
+}
+
+/** One request's part in an upload: its body goes through `transfer`; exactly one of `finish` and `abandon` ends it. */
+export class WriteSession {
+  readonly kind = 'writing';
+  readonly transfer: Transfer;
+  readonly #live: LiveUpload;
+  readonly #terms: SessionTerms;
+  readonly #engine: SessionEngine;
+
+  constructor(live: LiveUpload, transfer: Transfer, terms: SessionTerms, engine: SessionEngine) {
+    this.#live = live;
+    this.transfer = transfer;
+    this.#terms = terms;
+    this.#engine = engine;
+  }
+
+  get id(): string {
+    return this.#live.id;
+  }
+
+  /** Makes the upload exist before its first byte does, so that its identity may be told. */
+  async establish(): Promise<void> {
+    await this.#live.establish();
+  }
+
+  /** Calls `listener` whenever more became safe; returns the way to end that. */
+  onCheckpoint(listener: () => void): () => void {
+    this.#live.onSafe.add(listener);
+    return () => this.#live.onSafe.delete(listener);
+  }
+
+  /** What may be acknowledged now: safe, and the upload still there. Rejects with `gone`. */
+  async acknowledge(): Promise<readonly Range[]> {
+    return (await this.#engine.load()).received;
+  }
+
+  /**
+   * The body has ended, cleanly or not. Resolves when all that was delivered is safe. Rejects with `body_past_range` or `too_large`
+   * (the range itself is kept), with `gone` or `complete` when the upload ended meanwhile, or with the store's error.
+   */
+  async finish(clean: boolean): Promise<WriteResult> {
+    try {
+      if (!(await this.#finishWhole(clean))) {
+        await this.transfer.end();
+        await this.#live.checkpoint();
+        if (this.transfer.failure !== undefined) throw this.transfer.failure;
+        await this.#stateEnd(clean);
+      }
+      if (this.transfer.overrun) {
+        const expected = this.transfer.limit;
+        throw new UploadError(this.#terms.overrun, 'the body went on past its range', {
+          id: this.id,
+          expected,
+        });
+      }
+      return await this.#result();
+    } finally {
+      await this.#engine.release();
+    }
+  }
+
+  /** The connection is gone and nobody knows the upload: nothing of it stays. */
+  async abandon(): Promise<void> {
+    try {
+      if (this.#live.pending !== undefined) this.transfer.takeWhole(); // never stored at all, if it can be helped
+      await this.transfer.end();
+      if (this.#live.pending === undefined) await this.#engine.forget();
+    } finally {
+      await this.#engine.release();
+    }
+  }
+
+  /** A small body that arrived whole, of an upload that does not exist yet, is stored in one step. */
+  async #finishWhole(clean: boolean): Promise<boolean> {
+    const { pending } = this.#live;
+    const length = this.#terms.endsContent ? this.transfer.position : pending?.length;
+    if (!clean || this.transfer.overrun || pending === undefined || length !== this.transfer.position)
+      return false;
+    if (this.transfer.start !== 0) return false;
+    const content = this.transfer.takeWhole();
+    if (content === undefined) return false;
+    this.#live.pending = { ...pending, length };
+    const stored = this.#live.establish(content);
+    await this.transfer.end();
+    if (await stored) return true;
+    // Somebody else made it meanwhile: then these bytes are written like any others.
+    await this.#live.write(content, 0, length);
+    return false;
+  }
+
+  async #stateEnd(clean: boolean): Promise<void> {
+    if (!clean || !this.#terms.endsContent || this.transfer.overrun) return;
+    if (this.#live.pending !== undefined) await this.#live.establish();
+    await this.#engine.state({ length: this.transfer.position });
+  }
+
+  async #result(): Promise<WriteResult> {
+    if (this.#live.pending !== undefined)
+      return { received: [], length: this.#live.pending.length, whole: false };
+    const { record, received } = await this.#engine.load();
+    return { received, length: record.length, whole: isWhole({ record, received }) };
+  }
+}
