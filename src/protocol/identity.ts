@@ -1,0 +1,24 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Identity } from './dialect.ts';
+
+// A client is told a secret; the store, and everybody who may see an upload's content, knows only its id. The id is a
+// hash of the secret, so that neither a listing nor a link to the content gives anybody the session.
+
+/** 128 random bits in base64url. */
+export const newToken = (): string => randomBytes(16).toString('base64url');
+
+export const isToken = (value: string): boolean => /^[A-Za-z0-9_-]{22}$/.test(value);
+
+/** 132 bits of a SHA-256 over length-prefixed parts, so that no two lists of parts are the same text. */
+const hash = (...parts: readonly string[]): string => {
+  const sum = createHash('sha256');
+  for (const part of parts) sum.update(`${Buffer.byteLength(part)}:`).update(part);
+  return sum.digest('base64url').slice(0, 22);
+};
+
+/**
+ * The id under which the store keeps the upload. A name belongs to its owner: two callers that choose the same one
+ * have two uploads.
+ */
+export const uploadId = (identity: Exclude<Identity, { by: 'none' }>, owner: string): string =>
+  identity.by === 'name' ? hash('name', owner, identity.name) : hash('session', identity.token);
