@@ -1,0 +1,110 @@
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Verdict } from '../engine/completion.ts';
+import { UploadError } from '../errors.ts';
+import { parseDigest } from '../headers/digest.ts';
+import { problemResponse } from '../protocol/problem.ts';
+import type { UploadRecord } from '../store.ts';
+import type { AnswerHead } from './answer.ts';
+import { restoreContext } from './context.ts';
+import { holdRequest } from './held-request.ts';
+import type { Handler, Settings } from './options.ts';
+import { ResponseCapture } from './response-capture.ts';
+import { encodeHead } from './stored-response.ts';
+import { contentDigest, handlerUpload } from './upload.ts';
+
+/** The request that completes an upload; a retry at start has none. */
+export interface CompletingRequest {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+}
+
+/** One run of the application's handler on a complete upload, from claim to captured answer. */
+export class HandlerRun {
+  readonly #settings: Settings;
+  readonly #handler: Handler;
+  readonly #completing: CompletingRequest | undefined;
+  #attempt = 0;
+  #capture: ResponseCapture | undefined;
+  /** The answer is ours, not the handler's: the content is not what was announced, or the handler failed. */
+  #instead: UploadError | undefined;
+
+  constructor(settings: Settings, handler: Handler, completing?: CompletingRequest) {
+    this.#settings = settings;
+    this.#handler = handler;
+    this.#completing = completing;
+  }
+
+  /** Whether it was this run, of all that asked, that entered the handler. */
+  get hasStarted(): boolean {
+    return this.#capture !== undefined;
+  }
+
+  /** Runs the handler. A 5xx, a throw and a destroyed response are failures: the bytes are kept for the next attempt. */
+  readonly process = async (record: UploadRecord): Promise<Verdict> => {
+    const { store, responseBytes, onError } = this.#settings;
+    this.#attempt = record.attempt;
+    const view = handlerUpload(store, record);
+    const context = restoreContext(
+      record.context ?? '{"method":"POST","url":"/","headers":{}}',
+      this.#completing?.req.headers,
+      view.upload.length,
+    );
+    const req = holdRequest(this.#completing?.req, context, () => view.upload.read());
+    const res = this.#completing?.res ?? new ServerResponse(req);
+    this.#capture = new ResponseCapture(res, responseBytes);
+    if (!(await this.#hasDigest(record))) {
+      this.#instead = new UploadError('digest_mismatch', 'the content is not what was announced', {
+        id: record.id,
+      });
+      return { kind: 'finished', response: encodeHead(problemResponse(this.#instead)), discard: false };
+    }
+    try {
+      const { status, stored } = await this.#run(Object.assign(req, { upload: view.upload }), res);
+      if (status >= 500) return { kind: 'failed' };
+      return { kind: 'finished', response: stored, discard: view.wasMoved() };
+    } catch (cause) {
+      this.#instead = new UploadError('handler_failed', 'the handler failed', { id: record.id, cause });
+      onError(this.#instead, { id: record.id });
+      return { kind: 'failed' };
+    } finally {
+      req.destroy(); // whatever of the content was not read stays closed
+    }
+  };
+
+  /** Lets the client have what the handler answered, now that it is stored. */
+  respond(): void {
+    if (this.#instead === undefined) this.#capture?.send();
+    else this.#capture?.replace(problemResponse(this.#instead));
+  }
+
+  /** Whether the stored answer is the one of this run: another attempt may have come before it. */
+  isAnswer(record: UploadRecord): boolean {
+    return this.hasStarted && record.attempt === this.#attempt;
+  }
+
+  /** See `ResponseCapture.replace`. */
+  replace(head: AnswerHead): void {
+    this.#capture?.replace(head);
+  }
+
+  /** See `ResponseCapture.answerBeside`. */
+  answerBeside(head: AnswerHead): void {
+    this.#capture?.answerBeside(head);
+  }
+
+  async #run(req: IncomingMessage, res: ServerResponse) {
+    const { ended } = this.#capture as ResponseCapture;
+    const failure = new Promise<never>((_resolve, reject) => {
+      // A handler may return before its response has ended; only its failure says anything.
+      Promise.resolve(this.#handler(req, res)).catch(reject);
+    });
+    failure.catch(() => undefined); // one that comes after the end of the response changes nothing
+    return Promise.race([ended, failure]);
+  }
+
+  async #hasDigest({ id, digest, length = 0 }: UploadRecord): Promise<boolean> {
+    const expected = digest === undefined ? undefined : parseDigest(digest);
+    if (expected === undefined) return true;
+    return (await contentDigest(this.#settings.store.read(id, 0, length), expected.hash)) === expected.value;
+  }
+}

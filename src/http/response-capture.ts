@@ -1,0 +1,233 @@
+import { type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { AnswerHead } from './answer.ts';
+import { printHead } from './informational.ts';
+import { encodeResponse } from './stored-response.ts';
+
+/** What the handler answered, once it has ended its response. */
+export interface CapturedResponse {
+  readonly status: number;
+  /** As it is stored. */
+  readonly stored: string;
+}
+
+type Callback = (error?: Error | null) => void;
+type Chunk = string | Uint8Array;
+
+/** The methods of a response that are ours while the handler writes, by the names they hide. */
+const hidden = ['writeHead', 'write', 'end', 'flushHeaders', 'destroy', 'emit'] as const;
+const hiddenGetters = ['headersSent', 'writableEnded'] as const;
+
+/**
+ * Stands between a handler and the wire, on the response object itself, because middleware passes on the object it was given.
+ * What the handler writes is held until it is stored (`send`), or until it is more than `limit` bytes: then
+ * it flows, and only its end is held. The handler is not told that the client went away: its work is for the upload, and
+ * the answer waits for whoever asks next.
+ */
+export class ResponseCapture {
+  /** Rejects when the handler destroys the response. */
+  readonly ended: Promise<CapturedResponse>;
+
+  readonly #res: ServerResponse;
+  readonly #limit: number;
+  /** Headers that were there before the handler: other middleware's, which every answer should have. */
+  readonly #before: OutgoingHttpHeaders;
+  readonly #own: Partial<Record<(typeof hidden)[number], unknown>>;
+  readonly #resolve: (captured: CapturedResponse) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #callbacks: Callback[] = [];
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #headWritten = false;
+  #isEnded = false;
+  #flowing = false;
+  /** The client is gone, or has been told to come back: nothing goes to the wire any more. */
+  #offWire = false;
+
+  constructor(res: ServerResponse, limit: number) {
+    this.#res = res;
+    this.#limit = limit;
+    this.#before = { ...res.getHeaders() };
+    this.#own = Object.fromEntries(
+      hidden.filter((name) => Object.hasOwn(res, name)).map((name) => [name, res[name]]),
+    );
+    let resolve: (captured: CapturedResponse) => void = () => undefined;
+    let reject: (error: Error) => void = () => undefined;
+    this.ended = new Promise((yes, no) => {
+      resolve = yes;
+      reject = no;
+    });
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#hide();
+  }
+
+  /** Lets the handler's response go to the client, who may have gone. */
+  send(): void {
+    this.#show();
+    const done = (): void => {
+      for (const callback of this.#callbacks) callback();
+    };
+    if (this.#offWire || this.#res.destroyed) {
+      done();
+      this.#res.emit('finish');
+      this.#res.emit('close');
+    } else if (this.#flowing) this.#res.end(done);
+    else this.#res.end(Buffer.concat(this.#chunks), done); // head and body at once: Node then knows the length
+    this.#chunks = [];
+  }
+
+  /** Sends this instead of what the handler wrote, if that is still possible; otherwise the response visibly breaks off. */
+  replace(head: AnswerHead): void {
+    this.#show();
+    if (this.#offWire || this.#res.destroyed) return;
+    if (this.#flowing) {
+      this.#res.destroy();
+      return;
+    }
+    for (const name of this.#res.getHeaderNames()) this.#res.removeHeader(name);
+    for (const [name, value] of Object.entries(this.#before))
+      if (value !== undefined) this.#res.setHeader(name, value);
+    this.#res.writeHead(head.status, head.reason, { ...head.headers });
+    this.#res.end(head.body);
+  }
+
+  /**
+   * Answers the client while the handler goes on. The response object stays the handler's, so the answer is written to the socket
+   * beside it, and the connection ends with it.
+   */
+  answerBeside(head: AnswerHead): void {
+    const { socket } = this.#res;
+    if (this.#offWire || this.#flowing || this.#isEnded || socket === null) return;
+    this.#offWire = true;
+    const headers = { ...this.#before, ...head.headers, Connection: 'close' };
+    socket.write(printHead({ ...head, headers }), 'latin1');
+    socket.end(head.body ?? '');
+  }
+
+  #hide(): void {
+    const methods = {
+      writeHead: (status: number, ...rest: unknown[]) => this.#writeHead(status, rest),
+      write: (chunk: Chunk, ...rest: unknown[]) => this.#write(chunk, rest),
+      end: (...rest: unknown[]) => this.#end(rest),
+      flushHeaders: () => {
+        this.#headWritten = true;
+      },
+      destroy: (error?: Error) => {
+        this.#reject(error ?? new Error('the handler destroyed its response'));
+        return this.#res;
+      },
+      emit: (event: string | symbol, ...args: unknown[]) => this.#emit(event, args),
+    };
+    for (const name of hidden) {
+      Object.defineProperty(this.#res, name, { value: methods[name], configurable: true, writable: true });
+    }
+    const getters = {
+      headersSent: { get: () => this.#headWritten, configurable: true },
+      writableEnded: { get: () => this.#isEnded, configurable: true },
+    };
+    for (const name of hiddenGetters) Object.defineProperty(this.#res, name, getters[name]);
+  }
+
+  #show(): void {
+    for (const name of hidden) this.#showOne(name);
+    for (const name of hiddenGetters) Reflect.deleteProperty(this.#res, name);
+  }
+
+  #showOne(name: (typeof hidden)[number]): void {
+    Reflect.deleteProperty(this.#res, name);
+    if (name in this.#own) Object.assign(this.#res, { [name]: this.#own[name] });
+  }
+
+  #writeHead(status: number, rest: unknown[]): ServerResponse {
+    const res = this.#res;
+    const [reason, headers] =
+      typeof rest[0] === 'string' ? [rest[0], rest[1]] : [undefined, rest[0] ?? rest[1]];
+    res.statusCode = status;
+    if (reason !== undefined) res.statusMessage = reason;
+    const seen = new Set<string>();
+    for (const [name, value] of headerPairs(headers)) {
+      if (seen.has(name.toLowerCase())) res.appendHeader(name, value);
+      else res.setHeader(name, value);
+      seen.add(name.toLowerCase());
+    }
+    this.#headWritten = true;
+    return res;
+  }
+
+  #write(chunk: Chunk, rest: unknown[]): boolean {
+    const callback = rest.find((item): item is Callback => typeof item === 'function');
+    const encoding = typeof rest[0] === 'string' ? (rest[0] as BufferEncoding) : undefined;
+    this.#headWritten = true;
+    if (this.#flowing) return this.#flow(chunk, encoding, callback);
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk);
+    this.#chunks.push(bytes);
+    this.#bytes += bytes.byteLength;
+    if (this.#bytes > this.#limit) return this.#startFlow(callback);
+    if (callback !== undefined) queueMicrotask(callback);
+    return true;
+  }
+
+  /** Too long to be stored: the client gets it as it comes. */
+  #startFlow(callback: Callback | undefined): boolean {
+    this.#flowing = true;
+    const held = Buffer.concat(this.#chunks);
+    this.#chunks = [];
+    if (!this.#offWire) {
+      this.#showOne('writeHead');
+      this.#res.writeHead(this.#res.statusCode);
+    }
+    return this.#flow(held, undefined, callback);
+  }
+
+  #flow(chunk: Chunk, encoding: BufferEncoding | undefined, callback: Callback | undefined): boolean {
+    if (this.#offWire || this.#res.destroyed) {
+      if (callback !== undefined) queueMicrotask(callback);
+      return true;
+    }
+    const write = (this.#own.write ?? Object.getPrototypeOf(this.#res).write) as ServerResponse['write'];
+    return write.call(this.#res, chunk, encoding ?? 'utf8', callback);
+  }
+
+  #end(rest: unknown[]): ServerResponse {
+    if (this.#isEnded) return this.#res;
+    const [chunk] = rest;
+    if (typeof chunk === 'string' || chunk instanceof Uint8Array)
+      this.#write(chunk, rest.slice(1).filter(isString));
+    const callback = rest.find((item): item is Callback => typeof item === 'function');
+    if (callback !== undefined) this.#callbacks.push(callback);
+    this.#isEnded = true;
+    this.#headWritten = true;
+    const { statusCode, statusMessage } = this.#res;
+    const body = this.#flowing ? undefined : Buffer.concat(this.#chunks);
+    const reason = statusMessage || STATUS_CODES[statusCode] || '';
+    const stored = encodeResponse(statusCode, reason, this.#res.getHeaders(), body);
+    this.#resolve({ status: statusCode, stored });
+    return this.#res;
+  }
+
+  #emit(event: string | symbol, args: unknown[]): boolean {
+    const emit = (this.#own.emit ?? Object.getPrototypeOf(this.#res).emit) as ServerResponse['emit'];
+    if (event !== 'close') return emit.call(this.#res, event, ...args);
+    this.#offWire = true;
+    queueMicrotask(() => this.#res.emit('drain')); // a handler may be waiting for a client that has gone
+    return true;
+  }
+}
+
+const isString = (value: unknown): value is string => typeof value === 'string';
+
+/** The three forms `writeHead` takes: an object, a flat list, a list of pairs. */
+const headerPairs = (headers: unknown): [string, string | string[]][] => {
+  if (headers === undefined || headers === null) return [];
+  const text = (value: unknown): string | string[] =>
+    Array.isArray(value) ? value.map(String) : String(value);
+  if (!Array.isArray(headers)) {
+    return Object.entries(headers)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => [name, text(value)]);
+  }
+  if (Array.isArray(headers[0])) return headers.map(([name, value]) => [String(name), text(value)]);
+  const pairs: [string, string | string[]][] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) pairs.push([String(headers[i]), text(headers[i + 1])]);
+  return pairs;
+};
