@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { UploadError } from './errors.ts';
+import type { ResumableOptions } from './http/options.ts';
+import type { UploadRequest } from './http/upload.ts';
+import { type ResumableListener, resumable } from './http.ts';
+
+// The server behind `npm start`: an ordinary handler that takes files and gives them back.
+//
+//     POST /upload        an upload; where to resume it, the handshake tells
+//     PUT /upload/NAME    an upload at a URL the client chose: one name is one operation
+//     GET /files/ID       the content
+
+const route = /^\/upload(?:\/([^/?#]*))?(?:[?#]|$)/;
+
+const identify = (req: IncomingMessage): string | undefined => {
+  const name = route.exec(req.url ?? '')?.[1];
+  if (name === undefined) return undefined;
+  if (!/^[A-Za-z0-9._~-]{1,128}$/.test(name)) {
+    throw new UploadError('malformed_name', 'not a name', { expected: '[A-Za-z0-9._~-]{1,128}' });
+  }
+  return name;
+};
+
+/** A method belongs to one of the two forms of the URL; a request of another is no upload and gets its 405 below. */
+const isUpload = (req: IncomingMessage): boolean => {
+  const match = route.exec(req.url ?? '');
+  if (match === null) return false;
+  return match[1] === undefined ? req.method !== 'GET' : req.method === 'PUT' || req.method === 'DELETE';
+};
+
+export const uploadServer = (options: Omit<ResumableOptions, 'identify' | 'isUpload'>): ResumableListener => {
+  const listener = resumable({ ...options, identify, isUpload }, async (req, res) => {
+    if (req.upload !== undefined) return receive(req, res);
+    const id = /^\/files\/([A-Za-z0-9_-]{1,64})$/.exec(req.url ?? '')?.[1];
+    if (id !== undefined && (req.method === 'GET' || req.method === 'HEAD'))
+      return send(listener, id, req, res);
+    reply(res, route.test(req.url ?? '') ? 405 : 404);
+  });
+  return listener;
+};
+
+/** Reads the complete body, as any handler would. */
+const receive = async (req: UploadRequest, res: ServerResponse): Promise<void> => {
+  const sum = createHash('sha256');
+  let size = 0;
+  for await (const chunk of req as AsyncIterable<Buffer>) {
+    sum.update(chunk);
+    size += chunk.byteLength;
+  }
+  const id = req.upload?.id;
+  res.writeHead(201, { 'Content-Type': 'application/json', Location: `/files/${id}` });
+  res.end(`${JSON.stringify({ id, size, sha256: sum.digest('hex') })}\n`);
+};
+
+const send = async (
+  listener: ResumableListener,
+  id: string,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> => {
+  const upload = await listener.find(id);
+  if (upload?.state !== 'finished' || upload.length === undefined) return reply(res, 404);
+  res.writeHead(200, {
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': upload.length,
+    'X-Content-Type-Options': 'nosniff',
+  });
+  if (req.method === 'HEAD') res.end();
+  // A client that goes away, or bytes that do, end the response where it is: its Content-Length tells.
+  else await pipeline(listener.read(id, 0, upload.length), res).catch(() => res.destroy());
+};
+
+const reply = (res: ServerResponse, status: number): void => {
+  res.writeHead(status, { 'Content-Length': 0 });
+  res.end();
+};
