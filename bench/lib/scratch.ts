@@ -1,0 +1,37 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** Runs `use` with a fresh directory, and resolves when that is gone and the disk is idle again. */
+export const withScratch = async <T>(use: (directory: string) => Promise<T>): Promise<T> => {
+  const directory = await mkdtemp(join(tmpdir(), 'resumable-bench-'));
+  try {
+    return await use(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+    await settle();
+  }
+};
+
+/** One trial's write-back must not be paid for by the next. */
+export const settle = async (): Promise<void> => {
+  if (process.platform !== 'win32') await run('sync');
+};
+
+/** Bytes that the files under a directory really occupy: a hole in a file was never written. */
+export const allocatedBytes = async (directory: string): Promise<number> => {
+  let total = 0;
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) total += (await stat(join(entry.parentPath, entry.name))).blocks * 512;
+  }
+  return total;
+};
+
+const tmpfsMagic = 0x01021994;
+
+/** Whether scratch directories are kept in memory, where writing is a copy and syncing is free. */
+export const scratchIsMemory = async (): Promise<boolean> => (await statfs(tmpdir())).type === tmpfsMagic;

@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Child } from './lib/child.ts';
+import { describeMachine } from './lib/machine.ts';
+import { type BenchOptions, UsageError } from './lib/options.ts';
+import { primePageCache } from './lib/prime.ts';
+import { writeResults } from './lib/results.ts';
+import { allocatedBytes, scratchIsMemory, settle, withScratch } from './lib/scratch.ts';
+import { summaries, type Trial, uploadReport } from './upload-report.ts';
+import { type Variant, variants } from './upload-variants.ts';
+
+// One stream, one POST, over loopback: how fast does a server take an upload, and what does that cost it?
+
+const MiB = 2 ** 20;
+const warmUpBytes = 8 * MiB;
+/** Beside the upload itself: both processes' heaps and socket buffers. */
+const primeSlackBytes = 512 * MiB;
+const startTimeoutMs = 20_000;
+const uploadTimeoutMs = 600_000;
+const usageTimeoutMs = 10_000;
+/** Work that a server puts off until after its answer is still counted. */
+const afterglowMs = 100;
+
+interface Usage {
+  readonly user: number;
+  readonly system: number;
+  readonly peakRss: number;
+}
+
+interface Uploaded {
+  readonly elapsedMs: number;
+  readonly status: number;
+  readonly body: string;
+}
+
+const askUsage = async (server: Child): Promise<Usage> => {
+  const { usage } = (await server.ask({ usage: true }, usageTimeoutMs)) as { usage: Usage };
+  return usage;
+};
+
+/** Uploads `size` bytes; resolves with the milliseconds it took, if the answer was right. */
+const upload = async (client: Child, variant: Variant, port: number, size: number): Promise<number> => {
+  const message = { upload: { port, size, protocol: variant.protocol } };
+  const answer = (await client.ask(message, uploadTimeoutMs)) as { uploaded?: Uploaded; failed?: string };
+  if (answer.uploaded === undefined) throw new Error(`${variant.name}: ${answer.failed}`);
+  const { status, body, elapsedMs } = answer.uploaded;
+  // A server that fails fast must not look like one that is fast.
+  if (status !== 200 || body !== String(size)) {
+    throw new Error(`${variant.name}: expected 200 and "${size}", got ${status} and ${JSON.stringify(body)}`);
+  }
+  return elapsedMs;
+};
+
+const measure = async (variant: Variant, directory: string, size: number): Promise<Omit<Trial, 'trial'>> => {
+  const server = new Child(variant.script, [directory, ...variant.args]);
+  try {
+    const port = await server.port(startTimeoutMs);
+    const client = new Child(new URL('./servers/client.js', import.meta.url), []);
+    try {
+      await upload(client, variant, port, warmUpBytes);
+      const before = await askUsage(server);
+      const elapsedMs = await upload(client, variant, port, size);
+      await sleep(afterglowMs);
+      const after = await askUsage(server);
+      // The client still holds its connection, so nothing has had a reason yet to remove the upload.
+      if (variant.stores && (await allocatedBytes(directory)) < size) {
+        throw new Error(`${variant.name}: answered for ${size} bytes that are not in its directory`);
+      }
+      const cpuSeconds = (after.user + after.system - before.user - before.system) / 1e6;
+      return { variant: variant.name, elapsedMs, cpuSeconds, peakRssBytes: after.peakRss };
+    } finally {
+      await client.stop();
+    }
+  } finally {
+    await server.stop();
+  }
+};
+
+const chosenVariants = (names: readonly string[] | undefined): readonly Variant[] => {
+  if (names === undefined) return variants;
+  const known = new Map(variants.map((variant) => [variant.key, variant]));
+  return names.map((name) => {
+    const variant = known.get(name);
+    if (variant === undefined) {
+      throw new UsageError(`no such variant: ${name} (there are ${[...known.keys()].join(', ')})`);
+    }
+    return variant;
+  });
+};
+
+export const run = async (options: BenchOptions): Promise<void> => {
+  const chosen = chosenVariants(options.variants);
+  const trialCount = options.trials ?? (options.quick ? 2 : 5);
+  const sizeMiB = options.sizeMiB ?? (options.quick ? 256 : 1024);
+  const startedAt = new Date();
+  const trials: Trial[] = [];
+  await settle();
+  // Round-robin: whatever slows the machine down for a minute then slows every variant down alike.
+  for (let trial = 1; trial <= trialCount; trial++) {
+    for (const variant of chosen) {
+      process.stderr.write(`upload: trial ${trial}/${trialCount}, ${variant.name}\n`);
+      const measured = await withScratch(async (directory) => {
+        await primePageCache(directory, sizeMiB * MiB + primeSlackBytes);
+        return measure(variant, directory, sizeMiB * MiB);
+      });
+      trials.push({ trial, ...measured });
+    }
+  }
+  const conditions = {
+    machine: describeMachine(),
+    date: startedAt.toISOString(),
+    command: options.command,
+    sizeMiB,
+    trials: trialCount,
+    scratchIsMemory: await scratchIsMemory(),
+  };
+  console.log(uploadReport(conditions, trials));
+  if (options.json) {
+    const file = await writeResults('upload', {
+      ...conditions,
+      summary: summaries(trials, sizeMiB),
+      raw: trials,
+    });
+    console.log(`\nraw trials: ${file}`);
+  }
+};
