@@ -82,6 +82,9 @@ const serve = async (args: Arguments): Promise<void> => {
   server.closeIdleConnections();
   await listener.close({ graceMs: stopGraceMs });
   server.closeAllConnections();
+  // A handler that would not end in time must not keep the process: its upload is whole, and is retried at
+  // start.
+  process.exit(0);
 };
 
 const main = async (): Promise<void> => {

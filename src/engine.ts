@@ -40,19 +40,25 @@ export interface WriteRequest extends UploadFacts {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** A request to write that needs no byte: the upload is past that, or the store cannot take this range yet. */
+/**
+ * A request to write that needs no byte: the upload is past that, or the store cannot take this range yet.
+ */
 export interface NotWritten {
   readonly kind: 'claimed' | 'finished' | 'gap';
   readonly stored: StoredUpload;
 }
 
-/** The life of uploads over one store. Knows no HTTP; executes commands, and every rule about bytes and claims is here. */
+/**
+ * The life of uploads over one store. Knows no HTTP; executes commands, and every rule about bytes and claims
+ * is here.
+ */
 export class Engine {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly #budget: MemoryBudget;
   readonly #completer: Completer;
   readonly #live = new Map<string, LiveUpload>();
+  #arrivals = 0;
   #closing = false;
   #onIdle: (() => void) | undefined;
 
@@ -97,8 +103,8 @@ export class Engine {
   }
 
   /**
-   * The current state, after everything that live requests have delivered was made safe. Undefined when no such
-   * upload was ever seen.
+   * The current state, after everything that live requests have delivered was made safe. Undefined when no
+   * such upload was ever seen.
    */
   async query(id: string, facts: UploadFacts = {}): Promise<StoredUpload | undefined> {
     const live = this.#live.get(id);
@@ -111,16 +117,19 @@ export class Engine {
   }
 
   /**
-   * Opens a request's body for writing. A live request that would bring the same bytes is ended first, all it delivered kept. Rejects
-   * with `not_found`, `gone`, `length_changed`, `range_past_length`, `digest_conflict`, `too_large`, `closing`.
+   * Opens a request's body for writing. A live request that would bring the same bytes is ended first, all it
+   * delivered kept. Rejects with `not_found`, `gone`, `length_changed`, `range_past_length`,
+   * `digest_conflict`, `too_large`, `closing`.
    */
   async write(id: string, request: WriteRequest, source: TransferSource): Promise<WriteSession | NotWritten> {
     this.#assertOpen();
     this.#assertLength(request.length ?? request.end);
+    const arrival = ++this.#arrivals;
     const live = this.#acquire(id);
     try {
       const attached = await this.#attach(live, request);
-      if (attached.kind === 'ready') return await this.#open(live, request, attached.length, source);
+      if (attached.kind === 'ready')
+        return await this.#open(live, request, { arrival, length: attached.length }, source);
       await this.#release(live);
       return attached;
     } catch (error) {
@@ -129,7 +138,10 @@ export class Engine {
     }
   }
 
-  /** Cancels an open upload; its bytes are removed and a tombstone stays. Rejects with `not_found`, `gone`, `complete`. */
+  /**
+   * Cancels an open upload; its bytes are removed and a tombstone stays. Rejects with `not_found`, `gone`,
+   * `complete`.
+   */
   async abort(id: string): Promise<void> {
     await this.#remove(
       id,
@@ -173,8 +185,8 @@ export class Engine {
   }
 
   /**
-   * Removes open uploads without progress for `expiresAfterMs`, and tombstones older than `tombstoneMs`. An upload
-   * that is in use, complete, or complete but unanswered is never touched.
+   * Removes open uploads without progress for `expiresAfterMs`, and tombstones older than `tombstoneMs`. An
+   * upload that is in use, complete, or complete but unanswered is never touched.
    */
   async expire(now = Date.now()): Promise<{ expired: number; purged: number }> {
     const counts = { expired: 0, purged: 0 };
@@ -188,9 +200,11 @@ export class Engine {
           await this.forget(id);
           counts.purged++;
         } else await this.store.discard(id).catch(rethrow(id)); // a crash may have come between
+      } else if (record.state === 'finished' && record.moved === true) {
+        await this.store.discard(id).catch(rethrow(id)); // likewise
+        if (this.#hasExpired(stored, now) && (await this.#tombstone(stored))) counts.expired++;
       } else if (this.#hasExpired(stored, now)) {
-        await this.#tombstone(stored);
-        counts.expired++;
+        if (await this.#tombstone(stored)) counts.expired++;
       }
     }
     return counts;
@@ -234,7 +248,7 @@ export class Engine {
   async #open(
     live: LiveUpload,
     request: WriteRequest,
-    length: number | undefined,
+    { arrival, length }: { readonly arrival: number; readonly length: number | undefined },
     source: TransferSource,
   ): Promise<WriteSession> {
     const last = request.end ?? request.start;
@@ -247,17 +261,19 @@ export class Engine {
       upload: live,
       budget: this.#budget,
       source,
+      arrival,
       start: request.start,
       end: end ?? this.options.maxLength,
       batchBytes: this.options.batchBytes,
       flushMs: this.options.flushMs,
     });
-    // From here on no later request can miss this one, and this one ends all earlier: no lock, no queue.
-    const earlier = [...live.transfers].filter((other) => other.overlaps(transfer.start, transfer.limit));
-    live.transfers.add(transfer);
+    // Of two requests for the same bytes the newer wins, whichever of them got here first: no lock, no queue.
+    const rivals = [...live.transfers].filter((other) => other.overlaps(transfer.start, transfer.limit));
     const reason = new UploadError('superseded', 'a newer request brings the same bytes', { id: live.id });
-    for (const other of earlier) other.stop(reason);
-    await Promise.all(earlier.map((other) => other.end()));
+    if (rivals.some((other) => other.arrival > arrival)) throw reason;
+    live.transfers.add(transfer);
+    for (const other of rivals) other.stop(reason);
+    await Promise.all(rivals.map((other) => other.end()));
     const { endsContent } = request;
     const overrun = end === undefined ? 'too_large' : 'body_past_range';
     return new WriteSession(
@@ -300,7 +316,10 @@ export class Engine {
     for (const transfer of this.#live.get(id)?.transfers ?? []) transfer.stop(reason);
   }
 
-  /** The claim comes first: once the record says so, no writer acknowledges another byte, whenever the bytes go. */
+  /**
+   * The claim comes first: once the record says so, no writer acknowledges another byte, whenever the bytes
+   * go.
+   */
   async #tombstone({ record, version }: StoredUpload): Promise<boolean> {
     const tombstone: UploadRecord = {
       id: record.id,

@@ -31,7 +31,10 @@ export interface ResumableListener {
   find(id: string): Promise<UploadStatus | undefined>;
   /** The bytes `[start, end)` of a finished upload. The stream errors with `gone` when they are not there. */
   read(id: string, start: number, end: number): Readable;
-  /** Removes an upload, finished or not. Rejects with `not_found`, `gone`, or `complete` while its handler runs. */
+  /**
+   * Removes an upload, finished or not. Rejects with `not_found`, `gone`, or `complete` while its handler
+   * runs.
+   */
   remove(id: string): Promise<void>;
   /** Runs the handler for uploads that have all bytes and no answer. To be called once at start. */
   retryPending(): Promise<{ finished: number; failed: number; exhausted: number }>;
@@ -40,20 +43,20 @@ export interface ResumableListener {
   /** What is being worked on at this moment: what a leak would show in. */
   usage(): { readonly heldBytes: number; readonly liveUploads: number; readonly completions: number };
   /**
-   * Ends the service: for `graceMs` (default 5000, 5 seconds) uploads and handlers may finish, then what arrived is
-   * made safe, connections that still send are answered 503, and the store is closed.
+   * Ends the service: for `graceMs` (default 5000, 5 seconds) uploads and handlers may finish, then what
+   * arrived is made safe, connections that still send are answered 503, and the store is closed.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>;
 }
 
 /**
- * Makes a request handler's uploads resumable. Returns a listener for `http.createServer` (or https). The handler
- * runs once the whole body is stored, and reads it from `req` as ever; `req.upload` knows more. Its response is
- * stored, and given to every later request for the same upload. Requests that are no uploads pass through
- * untouched.
+ * Makes a request handler's uploads resumable. Returns a listener for `http.createServer` (or https). The
+ * handler runs once the whole body is stored, and reads it from `req` as ever; `req.upload` knows more. Its
+ * response is stored, and given to every later request for the same upload. Requests that are no uploads pass
+ * through untouched.
  *
- * Rejects nothing at run time: each failure becomes an `application/problem+json` response with a stable `code`.
- * Throws an `UploadError` with `invalid_argument` for an unusable option.
+ * Rejects nothing at run time: each failure becomes an `application/problem+json` response with a stable
+ * `code`. Throws an `UploadError` with `invalid_argument` for an unusable option.
  */
 export const resumable = (options: ResumableOptions, handler: Handler): ResumableListener => {
   const all = settings(options);
@@ -91,12 +94,15 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
 /** Base64 makes four bytes of three. */
 const reserve = (responseBytes: number): number => Math.ceil(responseBytes / 3) * 4 + responseHeadBytes;
 
-const head = (req: IncomingMessage, { identify, isUpload }: Settings): RequestHead => ({
-  method: req.method ?? 'GET',
-  url: req.url ?? '/',
-  headers: req.headers,
-  facts: { name: identify(req), isUpload: isUpload(req) },
-});
+const head = (req: IncomingMessage, { identify, isUpload }: Settings): RequestHead => {
+  const wanted = isUpload(req);
+  return {
+    method: req.method ?? 'GET',
+    url: req.url ?? '/',
+    headers: req.headers,
+    facts: { name: wanted === false ? undefined : identify(req), isUpload: wanted },
+  };
+};
 
 const status = (stored: Awaited<ReturnType<Engine['find']>>): UploadStatus | undefined => {
   if (stored === undefined || stored.record.state === 'removed') return undefined;

@@ -84,7 +84,9 @@ export class IntervalSet {
     return start === end || this.runEnd(start) >= end;
   }
 
-  /** The end of the run of stored bytes that begins at or covers `offset`; `offset` itself when it is missing. */
+  /**
+   * The end of the run of stored bytes that begins at or covers `offset`; `offset` itself when it is missing.
+   */
   runEnd(offset: number): number {
     const i = upperBound(this.#starts, offset) - 1;
     return i >= 0 && at(this.#ends, i) > offset ? at(this.#ends, i) : offset;

@@ -1,6 +1,8 @@
 import { UploadError, type UploadErrorCode } from './errors.ts';
 
-/** What an upload can be. Whether all bytes are there is no state: it follows from length and received ranges. */
+/**
+ * What an upload can be. Whether all bytes are there is no state: it follows from length and received ranges.
+ */
 export type UploadState = 'open' | 'claimed' | 'finished' | 'removed';
 
 /** What can change a record. Bytes change no record, so writing is legal or not, but leads nowhere else. */

@@ -3,8 +3,8 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCode } from './errors.ts';
 
-// A process that others may have to judge dead. Process ids are reused, and two containers may share a volume,
-// a kernel and a number, so a pid alone proves nothing. An owner is written
+// A process that others may have to judge dead. Process ids are reused, and two containers may share a
+// volume, a kernel and a number, so a pid alone proves nothing. An owner is written
 //
 //     MACHINE.PID.BORN.INSTANCE
 //

@@ -23,7 +23,10 @@ const identify = (req: IncomingMessage): string | undefined => {
   return name;
 };
 
-/** A method belongs to one of the two forms of the URL; a request of another is no upload and gets its 405 below. */
+/**
+ * A method belongs to one of the two forms of the URL; a request of another is no upload and gets its 405
+ * below.
+ */
 const isUpload = (req: IncomingMessage): boolean => {
   const match = route.exec(req.url ?? '');
   if (match === null) return false;

@@ -8,7 +8,9 @@ import type { UploadState } from './lifecycle.ts';
  * what was answered, that it is gone - is a field of it, so one primitive decides them all.
  */
 export interface UploadRecord {
-  /** At least 128 bits in `[A-Za-z0-9_-]{16,64}`; never derived from a path and never used as one unhashed. */
+  /**
+   * At least 128 bits in `[A-Za-z0-9_-]{16,64}`; never derived from a path and never used as one unhashed.
+   */
   readonly id: string;
   /** Milliseconds since the epoch, as all times here. */
   readonly createdAt: number;
@@ -23,7 +25,9 @@ export interface UploadRecord {
   readonly context?: string;
   /** How often the handler was entered for this upload. */
   readonly attempt: number;
-  /** Present while `state` is `claimed`: who runs the handler, and until when that is believed without news. */
+  /**
+   * Present while `state` is `claimed`: who runs the handler, and until when that is believed without news.
+   */
   readonly claim?: Claim;
   /** Present once `state` is `finished`: opaque to engine and store. */
   readonly response?: string;
@@ -45,7 +49,10 @@ export interface StoredUpload {
   readonly record: UploadRecord;
   /** Names this state of the record, for `update`. Grows with each. */
   readonly version: number;
-  /** Every byte that is safe under the store's durability: the union over all writers of all processes. Sorted, disjoint. */
+  /**
+   * Every byte that is safe under the store's durability: the union over all writers of all processes.
+   * Sorted, disjoint.
+   */
   readonly received: readonly Range[];
   /** When a byte or the record last changed. */
   readonly activeAt: number;
@@ -56,7 +63,10 @@ export interface StoredUpload {
  * table is made from it.
  */
 export interface StoreCapabilities {
-  /** Whether ranges may arrive in any order, with gaps. Otherwise only bytes at the end of what is stored are taken. */
+  /**
+   * Whether ranges may arrive in any order, with gaps. Otherwise only bytes at the end of what is stored are
+   * taken.
+   */
   readonly sparse: boolean;
   /** Whether `read` works while the upload is still open. */
   readonly readOpen: boolean;
@@ -73,7 +83,8 @@ export interface StoreCapabilities {
 /**
  * How safe "stored" is.
  *
- * - `power`: content, then index, then directory entries are synced before anything is acknowledged; survives a power cut.
+ * - `power`: content, then index, then directory entries are synced before anything is acknowledged; survives
+ *   a power cut.
  * - `process`: handed to the operating system; survives `kill -9`.
  */
 export type Durability = 'power' | 'process';
@@ -85,8 +96,9 @@ export type Durability = 'power' | 'process';
  * Any method may reject with the system's own error; the engine wraps it (`store_failed`, or `no_space` for
  * ENOSPC and its kin). Where a method says it rejects with a code, that is an `UploadError` with this code.
  *
- * Several processes may hold the same data (`supports.multiProcess`). They never exclude each other: bytes commute, because one offset of
- * one upload always carries the same byte, and records change by compare-and-set.
+ * Several processes may hold the same data (`supports.multiProcess`). They never exclude each other: bytes
+ * commute, because one offset of one upload always carries the same byte, and records change by
+ * compare-and-set.
  */
 export interface Store {
   readonly name: string;
@@ -106,13 +118,13 @@ export interface Store {
   load(id: string): Promise<StoredUpload | undefined>;
 
   /**
-   * Compare-and-set: replaces the record if its version is still `version`, and says whether it did; safe when it
-   * resolves with true. False, too, when the upload no longer exists. Of several concurrent calls with one
-   * version, in any number of processes, exactly one wins.
+   * Compare-and-set: replaces the record if its version is still `version`, and says whether it did; safe
+   * when it resolves with true. False, too, when the upload no longer exists. Of several concurrent calls
+   * with one version, in any number of processes, exactly one wins.
    *
-   * `reserve` asks for room for a later record up to that many bytes longer, so that storing a response cannot
-   * fail for want of space after the handler ran: it rejects with ENOSPC now, or not then. The next update without `reserve`
-   * uses the room up.
+   * `reserve` asks for room for a later record up to that many bytes longer, so that storing a response
+   * cannot fail for want of space after the handler ran: it rejects with ENOSPC now, or not then. The next
+   * update without `reserve` uses the room up.
    */
   update(version: number, record: UploadRecord, options?: { readonly reserve?: number }): Promise<boolean>;
 
@@ -136,8 +148,8 @@ export interface Store {
 
   /**
    * Where `supports.link`: makes the complete content appear at `path` under a second name, synced with its
-   * directory under `power`. The store's own name stays until `discard`. Rejects with `target_exists` when there is another file; a target
-   * that already is this content is success.
+   * directory under `power`. The store's own name stays until `discard`. Rejects with `target_exists` when
+   * there is another file; a target that already is this content is success.
    */
   link?(id: string, path: string): Promise<void>;
 
@@ -152,14 +164,16 @@ export interface Store {
 export interface StoreWriter {
   /**
    * Takes the buffers' bytes at `offset`. Resolves when the store no longer needs the buffers: that is the
-   * back-pressure, not yet the promise that the bytes are safe. After a rejection the bytes count as not written.
+   * back-pressure, not yet the promise that the bytes are safe. After a rejection the bytes count as not
+   * written.
    */
   write(buffers: readonly Uint8Array[], offset: number): Promise<void>;
 
   /**
-   * Makes every write that had resolved before this call safe, and resolves with the ranges that became so since
-   * the last call (empty when there were none). After a rejection nothing unacknowledged counts as stored, and
-   * the writer can only be closed: on Linux a second fsync of pages that failed once proves nothing.
+   * Makes every write that had resolved before this call safe, and resolves with the ranges that became so
+   * since the last call (empty when there were none). After a rejection nothing unacknowledged counts as
+   * stored, and the writer can only be closed: on Linux a second fsync of pages that failed once proves
+   * nothing.
    */
   sync(): Promise<readonly Range[]>;
 

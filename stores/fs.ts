@@ -39,8 +39,8 @@ const foldAt = 8;
 let instances = 0;
 
 /**
- * Keeps uploads in a folder of a local file system with hard links. Several processes of one machine may use it
- * at once. Network file systems are not promised.
+ * Keeps uploads in a folder of a local file system with hard links. Several processes of one machine may use
+ * it at once. Network file systems are not promised.
  */
 export const fsStore = (directory: string, options: FsStoreOptions = {}): Store => {
   if (directory === '') throw new UploadError('invalid_argument', 'fsStore needs a directory');
@@ -82,7 +82,7 @@ class FsStore implements Store {
     await this.#prepare();
     const building = this.#stagingPath();
     const target = this.#path(record.id);
-    await mkdir(building);
+    await mkdir(building, { mode: 0o700 });
     try {
       const name = content === undefined ? 'content' : 'whole';
       await createFile(join(building, name), content ?? [], this.#power && content !== undefined);
@@ -141,7 +141,10 @@ class FsStore implements Store {
       return false;
     }
     if (this.#power) await syncDirectory(folder);
-    const old = names.filter((name) => versionOf(name) > 0 && versionOf(name) <= version);
+    const isDone = (name: string): boolean =>
+      (versionOf(name) > 0 && versionOf(name) <= version) ||
+      (record.state === 'finished' && name.startsWith('journal.'));
+    const old = names.filter(isDone);
     await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
     return true;
   }
@@ -206,7 +209,10 @@ class FsStore implements Store {
     await Promise.all(paths.map((path) => rm(path, { force: true })));
   }
 
-  /** Made once, on first use; says no more than that the folders exist, so it takes no longer the more uploads there are. */
+  /**
+   * Made once, on first use; says no more than that the folders exist, so it takes no longer the more uploads
+   * there are.
+   */
   #prepare(): Promise<void> {
     this.#ready ??= this.#makeFolders().catch((error: unknown) => {
       this.#ready = undefined;
@@ -238,7 +244,12 @@ class FsStore implements Store {
   async #index(id: string, folder: string, names: readonly string[], record: UploadRecord) {
     const received = new IntervalSet();
     let activeAt = 0;
-    if (record.state === 'removed' || record.moved === true) return { received, activeAt };
+    if (record.state === 'removed') return { received, activeAt };
+    if (record.state === 'finished') {
+      // The content is the application's by now; what was answered stays true whatever became of it.
+      received.add(0, record.length ?? 0);
+      return { received, activeAt };
+    }
     const name = names.includes('whole') ? 'whole' : 'content';
     const size = (await stat(join(folder, name)).catch(ignoring('ENOENT')))?.size;
     if (name === 'whole') received.add(0, size ?? 0);

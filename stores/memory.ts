@@ -113,7 +113,9 @@ class MemoryWriter implements StoreWriter {
   async close(): Promise<void> {}
 }
 
-/** Copies the buffers to `offset` and returns their length: a buffer may be reused once `write` has resolved. */
+/**
+ * Copies the buffers to `offset` and returns their length: a buffer may be reused once `write` has resolved.
+ */
 const put = (pages: Map<number, Buffer>, buffers: readonly Uint8Array[], offset: number): number => {
   let position = offset;
   for (const buffer of buffers) {

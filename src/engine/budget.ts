@@ -1,7 +1,7 @@
 /**
- * One bound on the bytes that all connections together hold between socket and store. Whoever finds it used up
- * is held back and woken in order of arrival. Nothing can deadlock on it: bytes in it are always on their way
- * to the store, so they are released without anybody's help.
+ * One bound on the bytes that all connections together hold between socket and store. Whoever finds it used
+ * up is held back and woken in order of arrival. Nothing can deadlock on it: bytes in it are always on their
+ * way to the store, so they are released without anybody's help.
  */
 export class MemoryBudget {
   readonly limit: number;

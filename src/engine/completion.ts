@@ -48,8 +48,8 @@ export class Completer {
   }
 
   /**
-   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. Rejects with what `process`
-   * rejected with (after the claim was given back), with `gone`, or with a store's error.
+   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. Rejects
+   * with what `process` rejected with (after the claim was given back), with `gone`, or with a store's error.
    */
   complete(id: string, process: Process): Promise<Completion> {
     const running = this.#running.get(id);
@@ -86,7 +86,9 @@ export class Completer {
     }
   }
 
-  /** Compare-and-set until somebody holds the claim; one that lapsed, or whose owner is dead, is taken over. */
+  /**
+   * Compare-and-set until somebody holds the claim; one that lapsed, or whose owner is dead, is taken over.
+   */
   async #claim(id: string): Promise<Lease | Completion> {
     for (;;) {
       const stored = await this.#load(id);

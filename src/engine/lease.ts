@@ -2,8 +2,9 @@ import { next } from '../lifecycle.ts';
 import type { Store, UploadRecord } from '../store.ts';
 
 /**
- * A claim this process holds on the completion of one upload. The record changes under it only by its own hand,
- * or by another process that found the lease lapsed: then every later step of this one fails its compare-and-set.
+ * A claim this process holds on the completion of one upload. The record changes under it only by its own
+ * hand, or by another process that found the lease lapsed: then every later step of this one fails its
+ * compare-and-set.
  */
 export class Lease {
   readonly #store: Store;
@@ -59,7 +60,8 @@ export class Lease {
         this.#record = record;
         this.#version++;
       } catch {
-        // A renewal that failed is tried again a third of the lease later; if none gets through, the lease lapses, which is what it is for.
+        // A renewal that failed is tried again a third of the lease later; if none gets through, the lease
+        // lapses, which is what it is for.
       }
     });
   }

@@ -60,8 +60,9 @@ export class LiveUpload {
   }
 
   /**
-   * Makes the upload exist, with all its bytes when the caller has them. One that somebody else made meanwhile
-   * is taken as it is; `content` is then still the caller's to write. Resolves with whether `content` was stored.
+   * Makes the upload exist, with all its bytes when the caller has them. One that somebody else made
+   * meanwhile is taken as it is; `content` is then still the caller's to write. Resolves with whether
+   * `content` was stored.
    */
   async establish(content?: readonly Uint8Array[]): Promise<boolean> {
     const record = this.#pending;
@@ -106,8 +107,8 @@ export class LiveUpload {
   }
 
   /**
-   * Makes safe what was written before this call. Of many callers at once, the first begins a sync and all others
-   * share the next: it is the one that covers their bytes.
+   * Makes safe what was written before this call. Of many callers at once, the first begins a sync and all
+   * others share the next: it is the one that covers their bytes.
    */
   checkpoint(): Promise<void> {
     if (this.#running === undefined) {

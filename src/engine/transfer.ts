@@ -7,8 +7,8 @@ export interface TransferSource {
   /** `push` had answered false; now there is room again. */
   resume(): void;
   /**
-   * No further byte is wanted: a newer request has taken over, the store failed, or the server is stopping. What
-   * was delivered already may still be pushed before this returns.
+   * No further byte is wanted: a newer request has taken over, the store failed, or the server is stopping.
+   * What was delivered already may still be pushed before this returns.
    */
   stop(reason: UploadError): void;
 }
@@ -17,6 +17,8 @@ export interface TransferOptions {
   readonly upload: LiveUpload;
   readonly budget: MemoryBudget;
   readonly source: TransferSource;
+  /** Requests are numbered as they come: of two that bring the same bytes the newer one goes on. */
+  readonly arrival: number;
   /** Where the first byte of the body belongs. */
   readonly start: number;
   /** Exclusive; Infinity when nobody said where the body ends. */
@@ -44,6 +46,7 @@ const maxChunks = 1024;
  * promises and closures are spent per batch.
  */
 export class Transfer {
+  readonly arrival: number;
   readonly start: number;
   /** Exclusive bound on what this body may hold. */
   readonly limit: number;
@@ -77,6 +80,7 @@ export class Transfer {
   #end: Promise<void> | undefined;
 
   constructor(options: TransferOptions) {
+    this.arrival = options.arrival;
     this.start = options.start;
     this.limit = options.end;
     this.#upload = options.upload;
@@ -151,8 +155,8 @@ export class Transfer {
   }
 
   /**
-   * No more bytes will come: resolves when all that came was written. It is not safe yet: that takes a checkpoint.
-   * Never rejects; see `failure`.
+   * No more bytes will come: resolves when all that came was written. It is not safe yet: that takes a
+   * checkpoint. Never rejects; see `failure`.
    */
   end(): Promise<void> {
     this.#end ??= this.#finish();
@@ -160,8 +164,8 @@ export class Transfer {
   }
 
   /**
-   * All bytes, when none has gone to the store yet, so that they can be stored together with the upload itself. They are the
-   * caller's then.
+   * All bytes, when none has gone to the store yet, so that they can be stored together with the upload
+   * itself. They are the caller's then.
    */
   takeWhole(): Uint8Array[] | undefined {
     if (

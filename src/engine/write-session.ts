@@ -28,7 +28,10 @@ export interface WriteResult {
   readonly whole: boolean;
 }
 
-/** One request's part in an upload: its body goes through `transfer`; exactly one of `finish` and `abandon` ends it. */
+/**
+ * One request's part in an upload: its body goes through `transfer`; exactly one of `finish` and `abandon`
+ * ends it.
+ */
 export class WriteSession {
   readonly kind = 'writing';
   readonly transfer: Transfer;
@@ -64,8 +67,9 @@ export class WriteSession {
   }
 
   /**
-   * The body has ended, cleanly or not. Resolves when all that was delivered is safe. Rejects with `body_past_range` or `too_large`
-   * (the range itself is kept), with `gone` or `complete` when the upload ended meanwhile, or with the store's error.
+   * The body has ended, cleanly or not. Resolves when all that was delivered is safe. Rejects with
+   * `body_past_range` or `too_large` (the range itself is kept), with `gone` or `complete` when the upload
+   * ended meanwhile, or with the store's error.
    */
   async finish(clean: boolean): Promise<WriteResult> {
     try {

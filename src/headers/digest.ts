@@ -40,3 +40,7 @@ export const parseDigest = (field: string): Digest | undefined => {
   }
   return best;
 };
+
+/** The canonical form, which `parseDigest` reads again: two fields that say the same are the same text. */
+export const printDigest = ({ algorithm, value }: Digest): string =>
+  `${algorithm}=:${Buffer.from(value, 'hex').toString('base64')}:`;

@@ -4,7 +4,9 @@ export interface EntityTag {
   readonly value: string;
 }
 
-/** `If-Match: "a", W/"b"` as a list; `*` as 'any'; undefined when it cannot be read (RFC 9110 section 13.1.1). */
+/**
+ * `If-Match: "a", W/"b"` as a list; `*` as 'any'; undefined when it cannot be read (RFC 9110 section 13.1.1).
+ */
 export const parseEntityTags = (field: string): readonly EntityTag[] | 'any' | undefined => {
   const value = field.trim();
   if (value === '*') return 'any';

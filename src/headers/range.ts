@@ -6,7 +6,10 @@ import type { Range } from '../intervals.ts';
  */
 export type RangeForm = 'bytes' | 'bare';
 
-/** Ranges are half-open here and inclusive on the wire. Undefined when nothing is stored: then there is no header. */
+/**
+ * Ranges are half-open here and inclusive on the wire. Undefined when nothing is stored: then there is no
+ * header.
+ */
 export const printRange = (ranges: readonly Range[], form: RangeForm): string | undefined => {
   if (ranges.length === 0) return undefined;
   const list = ranges.map(({ start, end }) => `${start}-${end - 1}`).join(',');
@@ -14,8 +17,8 @@ export const printRange = (ranges: readonly Range[], form: RangeForm): string | 
 };
 
 /**
- * What a client reads from a 308: with `bytes=`, `bytes ` or bare. The last position is mandatory, so a range without it makes the whole
- * value unreadable (undefined), as does one that is not ascending.
+ * What a client reads from a 308: with `bytes=`, `bytes ` or bare. The last position is mandatory, so a range
+ * without it makes the whole value unreadable (undefined), as does one that is not ascending.
  */
 export const parseRange = (value: string): Range[] | undefined => {
   const list = value.trim().replace(/^bytes[ \t]*[ \t=][ \t]*/i, '');

@@ -15,9 +15,10 @@ export interface DrainLimits {
 }
 
 /**
- * Answers a request. If its body has not been read to its end, the answer goes out at once and the body is drained up
- * to a bound before the connection closes: closing with unread bytes makes the kernel send a reset, and that
- * can overtake the answer. `unsent` says that the client waits for a 100 and will not send its body now.
+ * Answers a request. If its body has not been read to its end, the answer goes out at once and the body is
+ * drained up to a bound before the connection closes: closing with unread bytes makes the kernel send a
+ * reset, and that can overtake the answer. `unsent` says that the client waits for a 100 and will not send
+ * its body now.
  */
 export const answer = (
   req: IncomingMessage,

@@ -30,8 +30,8 @@ export class BodySource implements TransferSource {
   }
 
   /**
-   * Resolves when the body has ended in one way or another; then nothing of ours listens to the request any more.
-   * After a clean end the request has emitted 'close' too, so its stream is at rest.
+   * Resolves when the body has ended in one way or another; then nothing of ours listens to the request any
+   * more. After a clean end the request has emitted 'close' too, so its stream is at rest.
    */
   run(transfer: Transfer): Promise<BodyEnd> {
     this.#transfer = transfer;

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 
-// The request as the application will see it, kept as text with the upload: it must survive restarts, so that the
-// handler can run without any client.
+// The request as the application will see it, kept as text with the upload: it must survive restarts, so that
+// the handler can run without any client.
 
 export interface RequestContext {
   readonly method: string;

@@ -48,7 +48,10 @@ export class Exchange {
     this.#awaitsContinue = awaitsContinue;
   }
 
-  /** Carries the command out; every failure ends here, as a response. `pass` hands the request to the application as it is. */
+  /**
+   * Carries the command out; every failure ends here, as a response. `pass` hands the request to the
+   * application as it is.
+   */
   async run(command: Command, pass: () => void): Promise<void> {
     try {
       this.#identity = command.identity;
@@ -110,7 +113,10 @@ export class Exchange {
     return true;
   }
 
-  /** "Initial Request" and "Resume Requests": the body goes to its place, and then the upload is complete or it is not. */
+  /**
+   * "Initial Request" and "Resume Requests": the body goes to its place, and then the upload is complete or
+   * it is not.
+   */
   async #write(command: WriteCommand): Promise<void> {
     const { engine, settings } = this.#service;
     const isNew = command.identity.by === 'none';
@@ -159,15 +165,16 @@ export class Exchange {
     });
     if (end.kind === 'stopped') throw end.reason;
     if (whole) {
-      // A cut connection may have brought the last byte: nobody waits for the answer, but the upload is complete.
+      // A cut connection may have brought the last byte: nobody waits for the answer, but the upload is
+      // complete.
       return this.#complete(session.id);
     }
     if (end.kind === 'clean') this.#answer({ kind: 'incomplete', received });
   }
 
   /**
-   * 103 Checkpoint, to those who want it: the first at once, with the identity a client without one needs; then
-   * whenever more is safe, but no more often than `checkpointPushMs`. Returns the way to end it.
+   * 103 Checkpoint, to those who want it: the first at once, with the identity a client without one needs;
+   * then whenever more is safe, but no more often than `checkpointPushMs`. Returns the way to end it.
    */
   async #push(session: WriteSession, command: WriteCommand): Promise<() => void> {
     const { checkpoints, checkpointPushMs, onError } = this.#service.settings;
@@ -196,7 +203,10 @@ export class Exchange {
     return sendInformation(this.#req, this.#res, head);
   }
 
-  /** Waits for the answer of a complete upload, running the handler if nobody does; then gives it, or asks for patience. */
+  /**
+   * Waits for the answer of a complete upload, running the handler if nobody does; then gives it, or asks for
+   * patience.
+   */
   async #complete(id: string): Promise<void> {
     const { engine, settings, handler } = this.#service;
     const run = new HandlerRun(settings, handler, { req: this.#req, res: this.#res });

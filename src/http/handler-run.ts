@@ -39,7 +39,10 @@ export class HandlerRun {
     return this.#capture !== undefined;
   }
 
-  /** Runs the handler. A 5xx, a throw and a destroyed response are failures: the bytes are kept for the next attempt. */
+  /**
+   * Runs the handler. A 5xx, a throw and a destroyed response are failures: the bytes are kept for the next
+   * attempt.
+   */
   readonly process = async (record: UploadRecord): Promise<Verdict> => {
     const { store, responseBytes, onError } = this.#settings;
     this.#attempt = record.attempt;

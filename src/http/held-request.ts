@@ -6,8 +6,9 @@ import type { RequestContext } from './context.ts';
 
 /**
  * Shows a request to the application with the stored content as its body. It is the same object that the
- * server made, because middleware passes on the object it was given: its stream, which has come to its end, is set
- * up anew over `content`. A request whose body is still unread, or that does not exist (a retry at start), is replaced by a new one.
+ * server made, because middleware passes on the object it was given: its stream, which has come to its end,
+ * is set up anew over `content`. A request whose body is still unread, or that does not exist (a retry at
+ * start), is replaced by a new one.
  */
 export const holdRequest = (
   req: IncomingMessage | undefined,
@@ -70,8 +71,8 @@ const restart = (req: IncomingMessage, content: () => Readable): void => {
 };
 
 /**
- * When the connection closes, Node destroys the request with this. The content is ours by then, and the handler's
- * work is for the upload: it goes on, and the next request gets its answer.
+ * When the connection closes, Node destroys the request with this. The content is ours by then, and the
+ * handler's work is for the upload: it goes on, and the next request gets its answer.
  */
 const isHangUp = (error: Error | undefined): boolean =>
   systemCode(error) === 'ECONNRESET' && error?.message === 'aborted';

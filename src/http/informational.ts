@@ -2,9 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AnswerHead } from './answer.ts';
 
 /**
- * Sends an interim response (RFC 9110 section 15.2), if one may be sent now; says whether it was. Node offers no
- * method for an arbitrary 1xx on all its supported versions, so the head is written to the socket itself. Never to HTTP/1.0, never
- * behind the final head, and not while an earlier response of a pipeline still owns the connection.
+ * Sends an interim response (RFC 9110 section 15.2), if one may be sent now; says whether it was. Node offers
+ * no method for an arbitrary 1xx on all its supported versions, so the head is written to the socket itself.
+ * Never to HTTP/1.0, never behind the final head, and not while an earlier response of a pipeline still owns
+ * the connection.
  */
 export const sendInformation = (req: IncomingMessage, res: ServerResponse, head: AnswerHead): boolean => {
   const { socket } = res;

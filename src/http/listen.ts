@@ -12,9 +12,9 @@ export interface ListenOptions {
 }
 
 /**
- * An `http.Server` set up for uploads: no bound on the time of a whole request (deadlines follow progress instead), and
- * `Expect: 100-continue` answered only when the body is wanted. Resolves when it listens; rejects with the system's
- * error when it cannot.
+ * An `http.Server` set up for uploads: no bound on the time of a whole request (deadlines follow progress
+ * instead), and `Expect: 100-continue` answered only when the body is wanted. Resolves when it listens;
+ * rejects with the system's error when it cannot.
  */
 export const listen = (
   listener: ResumableListener,

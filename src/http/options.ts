@@ -15,13 +15,15 @@ export interface ResumableOptions {
   /** Where the bytes are kept. */
   readonly store: Store;
   /**
-   * How a client that asks for an identity first is given one: a session URL in `Location`, or an entity tag in `ETag`.
+   * How a client that asks for an identity first is given one: a session URL in `Location`, or an entity tag
+   * in `ETag`.
    * @default 'location'
    */
   readonly handshake?: 'location' | 'etag';
   /**
-   * The name of the operation, for a URL that the client chose to be unique to it. The name is hashed together with
-   * `owner`. Throw an `UploadError` with `malformed_name` to refuse one. By default no URL is unique.
+   * The name of the operation, for a URL that the client chose to be unique to it. The name is hashed
+   * together with `owner`. Throw an `UploadError` with `malformed_name` to refuse one. By default no URL is
+   * unique.
    */
   readonly identify?: (req: IncomingMessage) => string | undefined;
   /**
@@ -30,16 +32,17 @@ export interface ResumableOptions {
    */
   readonly owner?: (req: IncomingMessage) => string;
   /**
-   * Which requests are uploads. By default, and where this says undefined: a POST, PUT or PATCH with a body, and any
-   * request with Content-Range or an identity of ours. True makes one of an empty POST, PUT or PATCH too; false lets
-   * any request pass through.
+   * Which requests are uploads. By default, and where this says undefined: a POST, PUT or PATCH with a body,
+   * and any request with Content-Range or an identity of ours. True makes one of an empty POST, PUT or PATCH
+   * too; false lets any request pass through.
    */
   readonly isUpload?: (req: IncomingMessage) => boolean | undefined;
   /** The application's facts about a new upload. By default none. */
   readonly metadata?: (req: IncomingMessage) => Readonly<Record<string, string>>;
   /**
-   * Whether 103 (Checkpoint) responses tell a client what is stored while it still sends: to those that ask for them
-   * with `Prefer: checkpoint`, to all, or to none. Some clients and proxies take any 1xx for the final response.
+   * Whether 103 (Checkpoint) responses tell a client what is stored while it still sends: to those that ask
+   * for them with `Prefer: checkpoint`, to all, or to none. Some clients and proxies take any 1xx for the
+   * final response.
    * @default 'on-request'
    */
   readonly checkpoints?: 'on-request' | 'always' | 'never';
@@ -94,13 +97,14 @@ export interface ResumableOptions {
    */
   readonly checkpointMs?: number;
   /**
-   * How long another process believes, without news, that a handler is still running. It is renewed three times as often; a dead
-   * process of the same machine is noticed at once.
+   * How long another process believes, without news, that a handler is still running. It is renewed three
+   * times as often; a dead process of the same machine is noticed at once.
    * @default 30000 (30 seconds)
    */
   readonly leaseMs?: number;
   /**
-   * An open upload without progress for so long is answered 410 and removed by `expire()`. Complete ones are not.
+   * An open upload without progress for so long is answered 410 and removed by `expire()`. Complete ones are
+   * not.
    * @default 604800000 (7 days)
    */
   readonly expiresAfterMs?: number;

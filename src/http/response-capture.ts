@@ -18,10 +18,10 @@ const hidden = ['writeHead', 'write', 'end', 'flushHeaders', 'destroy', 'emit'] 
 const hiddenGetters = ['headersSent', 'writableEnded'] as const;
 
 /**
- * Stands between a handler and the wire, on the response object itself, because middleware passes on the object it was given.
- * What the handler writes is held until it is stored (`send`), or until it is more than `limit` bytes: then
- * it flows, and only its end is held. The handler is not told that the client went away: its work is for the upload, and
- * the answer waits for whoever asks next.
+ * Stands between a handler and the wire, on the response object itself, because middleware passes on the
+ * object it was given. What the handler writes is held until it is stored (`send`), or until it is more than
+ * `limit` bytes: then it flows, and only its end is held. The handler is not told that the client went away:
+ * its work is for the upload, and the answer waits for whoever asks next.
  */
 export class ResponseCapture {
   /** Rejects when the handler destroys the response. */
@@ -76,7 +76,10 @@ export class ResponseCapture {
     this.#chunks = [];
   }
 
-  /** Sends this instead of what the handler wrote, if that is still possible; otherwise the response visibly breaks off. */
+  /**
+   * Sends this instead of what the handler wrote, if that is still possible; otherwise the response visibly
+   * breaks off.
+   */
   replace(head: AnswerHead): void {
     this.#show();
     if (this.#offWire || this.#res.destroyed) return;
@@ -92,8 +95,8 @@ export class ResponseCapture {
   }
 
   /**
-   * Answers the client while the handler goes on. The response object stays the handler's, so the answer is written to the socket
-   * beside it, and the connection ends with it.
+   * Answers the client while the handler goes on. The response object stays the handler's, so the answer is
+   * written to the socket beside it, and the connection ends with it.
    */
   answerBeside(head: AnswerHead): void {
     const { socket } = this.#res;

@@ -11,7 +11,10 @@ import type { Store, UploadRecord } from '../store.ts';
 
 /** A complete upload as the handler sees it, in `req.upload`. */
 export interface Upload {
-  /** Names the content; is not the secret with which the upload could be resumed. The key to make a handler idempotent with. */
+  /**
+   * Names the content; is not the secret with which the upload could be resumed. The key to make a handler
+   * idempotent with.
+   */
   readonly id: string;
   /** Bytes. */
   readonly length: number;
@@ -23,14 +26,17 @@ export interface Upload {
   /** The bytes `[start, end)`; everything by default. */
   read(start?: number, end?: number): Readable;
   /**
-   * Makes the content a file of the application's: by a hard link where store and target share a file system, else by
-   * a synced copy. The store lets go of its own name once the response is stored. A target that has the content already (this is a
-   * second attempt) is success; any other rejects with `target_exists`.
+   * Makes the content a file of the application's: by a hard link where store and target share a file system,
+   * else by a synced copy. The store lets go of its own name once the response is stored. A target that has
+   * the content already (this is a second attempt) is success; any other rejects with `target_exists`.
    */
   moveTo(path: string): Promise<void>;
 }
 
-/** A request as a handler behind `resumable` sees it; `upload` is there unless the request just passed through. */
+/**
+ * A request as a handler behind `resumable` sees it; `upload` is there unless the request just passed
+ * through.
+ */
 export type UploadRequest = IncomingMessage & { upload?: Upload };
 
 /** An upload together with whether its content was moved. */

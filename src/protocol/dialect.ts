@@ -1,8 +1,8 @@
 import type { UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 
-// A dialect turns a request head into a command and an outcome into a response head. It does no I/O, and neither
-// commands nor outcomes carry a status or a header: that is what makes dialects interchangeable.
+// A dialect turns a request head into a command and an outcome into a response head. It does no I/O, and
+// neither commands nor outcomes carry a status or a header: that is what makes dialects interchangeable.
 
 /** The part of a request that decides what it asks for. Header names in lower case, as Node gives them. */
 export interface RequestHead {
@@ -18,8 +18,8 @@ export interface RequestFacts {
   /** The name a client chose for its operation, where the application declares the URL unique. */
   readonly name: string | undefined;
   /**
-   * What the application says: true for an upload even if it has no body, false for a request that is none of ours
-   * whatever it looks like, undefined to let its head decide.
+   * What the application says: true for an upload even if it has no body, false for a request that is none of
+   * ours whatever it looks like, undefined to let its head decide.
    */
   readonly isUpload: boolean | undefined;
 }
@@ -56,7 +56,7 @@ export interface WriteCommand {
   readonly length: number | undefined;
   /** Whether the clean end of the body is the end of the content. */
   readonly endsContent: boolean;
-  /** The digest of the whole content, as the sender wrote it. */
+  /** The digest of the whole content, in canonical form. */
   readonly digest: string | undefined;
   /** Whether the sender wants to be told of checkpoints while it sends. */
   readonly wantsCheckpoints: boolean;
@@ -92,7 +92,9 @@ export interface ResponseHead {
 
 export interface Dialect {
   readonly name: string;
-  /** Undefined when the request is none of ours. Rejects with an `UploadError` when it is, but cannot be read. */
+  /**
+   * Undefined when the request is none of ours. Rejects with an `UploadError` when it is, but cannot be read.
+   */
   command(head: RequestHead): Command | undefined;
   response(outcome: Outcome, context: OutcomeContext): ResponseHead;
   /** The request target as the application knows it. */

@@ -1,6 +1,6 @@
 import { UploadError } from '../errors.ts';
 import { type ContentRange, parseContentRange } from '../headers/content-range.ts';
-import { parseDigest } from '../headers/digest.ts';
+import { parseDigest, printDigest } from '../headers/digest.ts';
 import { parseEntityTags } from '../headers/etag.ts';
 import { prefers } from '../headers/prefer.ts';
 import { printRange, type RangeForm } from '../headers/range.ts';
@@ -17,8 +17,9 @@ import { isToken } from './identity.ts';
 import { problemResponse } from './problem.ts';
 import { sessionUrl, splitSessionUrl } from './session-url.ts';
 
-// The dialect of the Gears proposal, "A proposal for supporting resumable POST/PUT HTTP requests in HTTP/1.0" (2008). Its
-// sections are named where they are implemented; where it leaves a choice, the reason for ours stands there.
+// The dialect of the Gears proposal, "A proposal for supporting resumable POST/PUT HTTP requests in HTTP/1.0"
+// (2008). Its sections are named where they are implemented; where it leaves a choice, the reason for ours
+// stands there.
 
 export interface GearsOptions {
   /** How the handshake names an upload. */
@@ -30,7 +31,10 @@ export interface GearsOptions {
 /** An entity tag is ours if it begins so; every other If-Match is the application's. */
 const tagPrefix = 'resumable-';
 
-/** A client's header parser has limits: Node's overflows at a thousand ranges. The lowest are the ones it needs next. */
+/**
+ * A client's header parser has limits: Node's overflows at a thousand ranges. The lowest are the ones it
+ * needs next.
+ */
 export const maxRanges = 64;
 
 const bodyMethods = new Set(['POST', 'PUT', 'PATCH']);
@@ -56,7 +60,10 @@ export const gears = (options: GearsOptions): Dialect => ({
   },
 });
 
-/** "Unique Operation Identifier": our URL, our entity tag, a URL the application declares unique, in this order. */
+/**
+ * "Unique Operation Identifier": our URL, our entity tag, a URL the application declares unique, in this
+ * order.
+ */
 const identify = (head: RequestHead, parameter: string): Identity => {
   const { token } = splitSessionUrl(head.url, parameter);
   if (token !== undefined) return { by: 'session', token };
@@ -72,7 +79,10 @@ const ourTag = (ifMatch: string | undefined): string | undefined => {
   return ours?.value.slice(tagPrefix.length);
 };
 
-/** RFC 9112 section 6: Transfer-Encoding or Content-Length tell of a body. An empty one is worth no upload by itself. */
+/**
+ * RFC 9112 section 6: Transfer-Encoding or Content-Length tell of a body. An empty one is worth no upload by
+ * itself.
+ */
 const hasBody = (head: RequestHead): boolean =>
   field(head, 'transfer-encoding') !== undefined || (contentLength(head) ?? 0) > 0;
 
@@ -114,7 +124,8 @@ const ranged = (head: RequestHead, identity: Identity, range: ContentRange): Com
       actual: end,
     });
   }
-  // `a-*/*` ends the content where its body ends. `a-b/*` never does: who states where a body ends, but not that this is the end, has more.
+  // `a-*/*` ends the content where its body ends. `a-b/*` never does: who states where a body ends, but not
+  // that this is the end, has more.
   const endsContent = range.end === undefined && length === undefined;
   return write(head, identity, { start, end, length, endsContent });
 };
@@ -139,14 +150,13 @@ interface Body {
 
 const write = (head: RequestHead, identity: Identity, body: Body): Command => {
   assertToken(identity);
-  const digest = field(head, 'repr-digest');
-  if (digest !== undefined) parseDigest(digest);
+  const digest = parseDigest(field(head, 'repr-digest') ?? '');
   return {
     kind: 'write',
     identity,
     absent: identity.by === 'name' || identity.by === 'none' ? 'create' : 'refuse',
     ...body,
-    digest,
+    digest: digest && printDigest(digest),
     wantsCheckpoints: prefers(field(head, 'prefer') ?? '', 'checkpoint'),
   };
 };
@@ -227,7 +237,10 @@ const rangeOf = (received: OutcomeRanges, { rangeForm }: GearsOptions): Record<s
 
 type OutcomeRanges = Extract<Outcome, { kind: 'incomplete' }>['received'];
 
-/** One field as one text. A field that may stand once only and stands twice becomes a list, which no grammar here takes. */
+/**
+ * One field as one text. A field that may stand once only and stands twice becomes a list, which no grammar
+ * here takes.
+ */
 const field = ({ headers }: RequestHead, name: string): string | undefined => {
   const value = headers[name];
   return typeof value === 'string' || value === undefined ? value : value.join(', ');

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Identity } from './dialect.ts';
 
-// A client is told a secret; the store, and everybody who may see an upload's content, knows only its id. The id is a
-// hash of the secret, so that neither a listing nor a link to the content gives anybody the session.
+// A client is told a secret; the store, and everybody who may see an upload's content, knows only its id. The
+// id is a hash of the secret, so that neither a listing nor a link to the content gives anybody the session.
 
 /** 128 random bits in base64url. */
 export const newToken = (): string => randomBytes(16).toString('base64url');
@@ -17,8 +17,8 @@ const hash = (...parts: readonly string[]): string => {
 };
 
 /**
- * The id under which the store keeps the upload. A name belongs to its owner: two callers that choose the same one
- * have two uploads.
+ * The id under which the store keeps the upload. A name belongs to its owner: two callers that choose the
+ * same one have two uploads.
  */
 export const uploadId = (identity: Exclude<Identity, { by: 'none' }>, owner: string): string =>
   identity.by === 'name' ? hash('name', owner, identity.name) : hash('session', identity.token);

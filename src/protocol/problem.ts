@@ -1,7 +1,10 @@
 import type { UploadError, UploadErrorCode } from '../errors.ts';
 import type { ResponseHead } from './dialect.ts';
 
-/** The status each failure has on the wire, and a title that helps a person who reads it (RFC 9457 section 3.1). */
+/**
+ * The status each failure has on the wire, and a title that helps a person who reads it (RFC 9457 section
+ * 3.1).
+ */
 const problems: Readonly<Record<UploadErrorCode, readonly [status: number, reason: string, title: string]>> =
   {
     malformed_content_range: [400, 'Bad Request', 'Content-Range cannot be read'],

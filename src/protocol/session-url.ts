@@ -1,5 +1,6 @@
-// The session URL is the start URL plus one query parameter, so that the same route, router and middleware sees
-// every later request. URLs are taken apart as text: what the application gets back is its own, to the byte.
+// The session URL is the start URL plus one query parameter, so that the same route, router and middleware
+// sees every later request. URLs are taken apart as text: what the application gets back is its own, to the
+// byte.
 
 /** The parameter's values, and the URL without it. */
 export const splitSessionUrl = (

@@ -56,8 +56,9 @@ export const ignoring =
   };
 
 /**
- * Gives the file `from` the second name `to`; across file systems, a synced copy of it. A target that has this
- * content already is success: a handler that ran before a crash has moved it. Rejects with `target_exists`.
+ * Gives the file `from` the second name `to`; across file systems, a synced copy of it. A target that has
+ * this content already is success: a handler that ran before a crash has moved it. Rejects with
+ * `target_exists`.
  */
 export const linkOrCopy = async (from: string, to: string, sync: boolean): Promise<void> => {
   try {

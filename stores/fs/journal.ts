@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib';
 import type { IntervalSet, Range } from '../../src/intervals.ts';
 
-// The index of received ranges. Each process appends to a file of its own, so no two ever write one file; what
-// an upload holds is the union of all its journals. Integers are little-endian.
+// The index of received ranges. Each process appends to a file of its own, so no two ever write one file;
+// what an upload holds is the union of all its journals. Integers are little-endian.
 //
 //     header   offset  size
 //              0       8     magic `RHJRNL` 0x00 0x01: the last byte is the version of the format
@@ -13,14 +13,18 @@ import type { IntervalSet, Range } from '../../src/intervals.ts';
 //              28      4     CRC-32 of the 28 bytes before
 //
 // An entry counts only if everything before it does: reading ends at the first that fails a check. The number
-// is part of what is summed, so that a block of zeros or of another place in the file can't pass for an entry.
+// is part of what is summed, so that a block of zeros or of another place in the file can't pass for an
+// entry.
 
 const magic = Buffer.from('RHJRNL\x00\x01', 'latin1');
 
 export const headerSize = magic.byteLength;
 export const entrySize = 32;
 
-/** The bytes to append for `ranges`, as entries `number`, `number + 1`, …; with the header when they are the first. */
+/**
+ * The bytes to append for `ranges`, as entries `number`, `number + 1`, …; with the header when they are the
+ * first.
+ */
 export const encodeEntries = (ranges: readonly Range[], number: number, now: number): Buffer => {
   const header = number === 0 ? headerSize : 0;
   const bytes = Buffer.alloc(header + ranges.length * entrySize);

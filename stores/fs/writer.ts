@@ -110,14 +110,20 @@ export class FsWriter implements StoreWriter {
   }
 }
 
-/** Opens this process's own journal after its last whole entry: what is torn behind that is overwritten, never appended to. */
+/**
+ * Opens this process's own journal after its last whole entry: what is torn behind that is overwritten, never
+ * appended to.
+ */
 const openJournal = async (path: string): Promise<{ fd: number; entries: number }> => {
   const before = await readFile(path).catch(ignoring('ENOENT'));
   const entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
   return { fd: await openFd(path), entries };
 };
 
-/** A bare descriptor: a FileHandle would close itself on garbage collection, with a warning, if one were ever lost. */
+/**
+ * A bare descriptor: a FileHandle would close itself on garbage collection, with a warning, if one were ever
+ * lost.
+ */
 const openFd = promisify((path: string, done: (error: Error | null, fd: number) => void) =>
   open(path, constants.O_CREAT | constants.O_RDWR, 0o600, done),
 );
@@ -132,7 +138,8 @@ const writeVectorAt = (
   writev(fd, buffers, offset, (error, written) => {
     if (error !== null) return done(error);
     if (written === bytes) return done(null);
-    // A short write: go on behind what the kernel took. Rare (a signal, the last block of a full disk), so clarity first.
+    // A short write: go on behind what the kernel took. Rare (a signal, the last block of a full disk), so
+    // clarity first.
     writeVectorAt(fd, rest(buffers, written), bytes - written, offset + written, done);
   });
 };
