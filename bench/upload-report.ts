@@ -103,7 +103,8 @@ const targets = (all: readonly Summary[]): Target[] => {
   ];
 };
 
-const table = (all: readonly Summary[]): string => {
+/** The table by itself, for whoever shows it elsewhere. */
+export const uploadTable = (all: readonly Summary[]): string => {
   const of = (key: string): Summary | undefined => all.find((one) => one.variant === nameOf(key));
   const [sink, tus] = [of('sink'), of('tus')];
   const against = (one: Summary, other: Summary | undefined): string =>
@@ -133,7 +134,7 @@ export const uploadReport = (conditions: Conditions, trials: readonly Trial[]): 
       ? ['Note: the temporary directory is in memory; set TMPDIR to a disk.']
       : []),
     '',
-    table(all),
+    uploadTable(all),
     '',
     `${conditions.trials} trials each, interleaved, a fresh server and directory per trial. MiB/s and CPU (the server's,`,
     "user + system) are medians, spread is min–max, peak RSS is the highest of all trials. Only 'power' syncs",

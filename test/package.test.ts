@@ -1,0 +1,117 @@
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+// What somebody gets who installs the package in a project of their own and copies from the README.
+
+const run = promisify(execFile);
+const root = new URL('..', import.meta.url).pathname;
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+let app = '';
+let film = Buffer.alloc(0);
+const children: ChildProcess[] = [];
+
+/** The only fenced block of README.md in this language that holds this text. */
+const block = async (language: string, text: string): Promise<string> => {
+  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)];
+  const found = blocks.filter(([, name, code]) => name === language && code?.includes(text));
+  expect(found).toHaveLength(1);
+  return found[0]?.[2] ?? '';
+};
+
+/** Starts a server in the app's folder; resolves with its port, which it prints as the last number of its first line. */
+const start = async (...args: string[]): Promise<string> => {
+  const child = spawn(process.execPath, args, {
+    cwd: app,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  children.push(child);
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  return /(\d+)$/.exec(line)?.[1] ?? '';
+};
+
+beforeAll(async () => {
+  app = await mkdtemp(join(tmpdir(), 'resumable-package-'));
+  film = randomBytes(3 * 1024 * 1024);
+  await writeFile(join(app, 'film.mp4'), film);
+  await writeFile(join(app, 'package.json'), '{"type":"module"}');
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', app], { cwd: root });
+  const [{ filename }] = JSON.parse(stdout.slice(stdout.indexOf('['))) as [{ filename: string }];
+  const target = join(app, 'node_modules', 'resumable-http');
+  await run('mkdir', ['-p', target]);
+  await run('tar', ['-xzf', join(app, filename), '-C', target, '--strip-components=1']);
+}, 120_000);
+
+afterAll(async () => {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  }
+  await rm(app, { recursive: true, force: true });
+});
+
+describe('the packed package', () => {
+  it('holds the build, the README and the licence, and nothing else', async () => {
+    const names = await readdir(join(app, 'node_modules', 'resumable-http'));
+    expect(names.sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json']);
+  });
+
+  it('has types that a strict project accepts', async () => {
+    const source = [
+      `import { listen, resumable, UploadError } from 'resumable-http';`,
+      `import { upload } from 'resumable-http/client';`,
+      `import { fsStore } from 'resumable-http/stores/fs';`,
+      `import { memoryStore } from 'resumable-http/stores/memory';`,
+      `const uploads = resumable({ store: fsStore('./x', { durability: 'process' }) }, (req, res) => {`,
+      `  const length: number | undefined = req.upload?.length;`,
+      `  res.end(String(length));`,
+      `});`,
+      `export const port: Promise<unknown> = listen(uploads, { port: 0 });`,
+      `export const result: Promise<{ status: number }> = upload('http://127.0.0.1/', Buffer.of()).result;`,
+      `export const others = [memoryStore, UploadError];`,
+    ].join('\n');
+    await writeFile(join(app, 'check.ts'), source);
+    const tsc = join(root, 'node_modules', '.bin', 'tsc');
+    const types = join(root, 'node_modules', '@types');
+    const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023'];
+    await run(tsc, [...flags, '--typeRoots', types, '--types', 'node', 'check.ts'], { cwd: app });
+  });
+
+  it('runs as the README shows: the ten-line server and the five-line client', async () => {
+    const server = (await block('js', 'listen(uploads')).replace('8080', '0');
+    await writeFile(join(app, 'server.js'), `${server}\nconsole.log(server.address().port);\n`);
+    const port = await start('server.js');
+    await writeFile(join(app, 'client.js'), (await block('js', 'upload(')).replace('8080', port));
+    const { stdout } = await run(process.execPath, ['client.js'], { cwd: app });
+    expect(stdout).toBe('201 thank you\n');
+    const [name = ''] = await readdir(join(app, 'films'));
+    expect(sha256(await readFile(join(app, 'films', name)))).toBe(sha256(film));
+  });
+
+  it.runIf(spawnSync('curl', ['--version']).status === 0)(
+    'resumes with curl alone, by the commands of the README',
+    async () => {
+      const cli = join('node_modules', 'resumable-http', 'dist', 'src', 'cli.js');
+      const port = await start(cli, 'serve', '--port', '0', '--dir', 'served');
+      const commands = (await block('sh', 'Content-Range')).replaceAll(':8080', `:${port}`);
+      const { stdout } = await run('bash', ['-c', `${commands}\necho "last=$last" >&2`], { cwd: app });
+      const answer = JSON.parse(stdout) as {
+        id: string;
+        size: number;
+        sha256: string;
+      };
+      expect(answer).toMatchObject({ size: film.length, sha256: sha256(film) });
+      const content = await fetch(`http://127.0.0.1:${port}/files/${answer.id}`);
+      expect(sha256(new Uint8Array(await content.arrayBuffer()))).toBe(sha256(film));
+    },
+  );
+});
