@@ -113,7 +113,7 @@ export class Engine {
       await live.checkpointAll().catch(() => undefined);
     }
     const stored = await this.find(id);
-    return stored?.record.state === 'open' ? this.#state(stored, facts) : stored;
+    return stored && this.#state(stored, facts);
   }
 
   /**
@@ -237,7 +237,7 @@ export class Engine {
       live.pending = mergeFacts(live.pending ?? newRecord(live.id, {}, request.metadata ?? {}), request);
       return { kind: 'ready', length: live.pending.length };
     }
-    if (stored.record.state === 'open') stored = await this.#state(stored, request);
+    stored = await this.#state(stored, request);
     live.merge(stored);
     const { state } = stored.record;
     if (state === 'claimed' || state === 'finished') return { kind: state, stored };
@@ -298,7 +298,7 @@ export class Engine {
       if (record.length !== undefined && record.length < end) {
         throw lengthChanged(record.id, end, record.length);
       }
-      if (record === current.record) return current;
+      if (record === current.record || record.state !== 'open') return current;
       const stated = { ...record, state: next(record.state, 'state', record.id) };
       if (await this.store.update(current.version, stated).catch(rethrow(record.id))) {
         return { ...current, record: stated, version: current.version + 1 };

@@ -84,7 +84,11 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
     find: async (id: string) => status(await engine.find(id).catch(() => undefined)),
     read: (id: string, start: number, end: number) => all.store.read(id, start, end),
     remove: (id: string) => engine.remove(id),
-    retryPending: () => engine.retryPending((record) => new HandlerRun(all, handler).process(record)),
+    retryPending: () =>
+      engine.retryPending((record) => {
+        const run = new HandlerRun(all, handler);
+        return run.process(record).finally(() => run.respond());
+      }),
     expire: () => engine.expire(),
     usage: () => engine.usage,
     close: ({ graceMs = 5000 } = {}) => engine.close(graceMs),

@@ -52,9 +52,11 @@ export class HandlerRun {
       this.#completing?.req.headers,
       view.upload.length,
     );
-    const req = holdRequest(this.#completing?.req, context, () => view.upload.read());
+    const content = withRejection();
+    const read = () => view.upload.read();
+    const req = holdRequest(this.#completing?.req, context, read, content.reject);
     const res = this.#completing?.res ?? new ServerResponse(req);
-    this.#capture = new ResponseCapture(res, responseBytes);
+    this.#capture = new ResponseCapture(res, responseBytes, this.#completing !== undefined);
     if (!(await this.#hasDigest(record))) {
       this.#instead = new UploadError('digest_mismatch', 'the content is not what was announced', {
         id: record.id,
@@ -62,15 +64,18 @@ export class HandlerRun {
       return { kind: 'finished', response: encodeHead(problemResponse(this.#instead)), discard: false };
     }
     try {
-      const { status, stored } = await this.#run(Object.assign(req, { upload: view.upload }), res);
+      const running = this.#run(Object.assign(req, { upload: view.upload }), res);
+      const { status, stored } = await Promise.race([running, content.promise]);
       if (status >= 500) return { kind: 'failed' };
       return { kind: 'finished', response: stored, discard: view.wasMoved() };
     } catch (cause) {
       this.#instead = new UploadError('handler_failed', 'the handler failed', { id: record.id, cause });
       onError(this.#instead, { id: record.id });
+      req.destroy();
       return { kind: 'failed' };
     } finally {
-      req.destroy(); // whatever of the content was not read stays closed
+      // As with any request, a handler may answer first and go on reading; a body nobody reads is closed.
+      if (req.readableFlowing !== true && req.listenerCount('readable') === 0) req.destroy();
     }
   };
 
@@ -97,12 +102,10 @@ export class HandlerRun {
 
   async #run(req: IncomingMessage, res: ServerResponse) {
     const { ended } = this.#capture as ResponseCapture;
-    const failure = new Promise<never>((_resolve, reject) => {
-      // A handler may return before its response has ended; only its failure says anything.
-      Promise.resolve(this.#handler(req, res)).catch(reject);
-    });
-    failure.catch(() => undefined); // one that comes after the end of the response changes nothing
-    return Promise.race([ended, failure]);
+    const failure = withRejection();
+    // A handler may return before its response has ended; only its failure says anything, and only before the end.
+    Promise.resolve(this.#handler(req, res)).catch(failure.reject);
+    return Promise.race([ended, failure.promise]);
   }
 
   async #hasDigest({ id, digest, length = 0 }: UploadRecord): Promise<boolean> {
@@ -111,3 +114,13 @@ export class HandlerRun {
     return (await contentDigest(this.#settings.store.read(id, 0, length), expected.hash)) === expected.value;
   }
 }
+
+/** A promise that can only reject, and that nobody needs to wait for. */
+const withRejection = (): { readonly promise: Promise<never>; reject(error: Error): void } => {
+  let reject: (error: Error) => void = () => undefined;
+  const promise = new Promise<never>((_resolve, no) => {
+    reject = no;
+  });
+  promise.catch(() => undefined);
+  return { promise, reject: (error) => reject(error) };
+};

@@ -7,13 +7,14 @@ import type { RequestContext } from './context.ts';
 /**
  * Shows a request to the application with the stored content as its body. It is the same object that the
  * server made, because middleware passes on the object it was given: its stream, which has come to its end,
- * is set up anew over `content`. A request whose body is still unread, or that does not exist (a retry at
+ * is set up anew over `content`, whose failure is told to `onFailure` whether or not anybody reads. A request whose body is still unread, or that does not exist (a retry at
  * start), is replaced by a new one.
  */
 export const holdRequest = (
   req: IncomingMessage | undefined,
   context: RequestContext,
   content: () => Readable,
+  onFailure: (error: Error) => void,
 ): IncomingMessage => {
   const held = req?.complete ? req : new IncomingMessage(req?.socket ?? new Socket());
   held.method = context.method;
@@ -31,7 +32,7 @@ export const holdRequest = (
     held.httpVersion = '1.1';
   }
   held.complete = true;
-  restart(held, content);
+  restart(held, content, onFailure);
   return held;
 };
 
@@ -42,7 +43,7 @@ interface ReadableParts {
   _destroy(error: Error | null, done: (error?: Error | null) => void): void;
 }
 
-const restart = (req: IncomingMessage, content: () => Readable): void => {
+const restart = (req: IncomingMessage, content: () => Readable, onFailure: (error: Error) => void): void => {
   let source: Readable | undefined;
   const open = (): Readable => {
     const opened = content();
@@ -50,7 +51,10 @@ const restart = (req: IncomingMessage, content: () => Readable): void => {
       if (!req.push(chunk)) opened.pause();
     });
     opened.on('end', () => req.push(null));
-    opened.on('error', (error) => req.destroy(error));
+    opened.on('error', (error) => {
+      onFailure(error);
+      req.destroy(error);
+    });
     return opened;
   };
   const fresh = new Readable({ highWaterMark: 256 * 1024 }) as unknown as ReadableParts;
@@ -62,7 +66,7 @@ const restart = (req: IncomingMessage, content: () => Readable): void => {
     },
     _destroy: (error, done) => {
       source?.destroy();
-      done(error);
+      done(req.listenerCount('error') > 0 ? error : null); // as Node's own: nobody is made to listen
     },
   };
   Object.assign(req, parts);

@@ -41,11 +41,13 @@ export class ResponseCapture {
   #isEnded = false;
   #flowing = false;
   /** The client is gone, or has been told to come back: nothing goes to the wire any more. */
-  #offWire = false;
+  #offWire: boolean;
 
-  constructor(res: ServerResponse, limit: number) {
+  /** `hasClient` is false where the handler runs for nobody: a retry at start. */
+  constructor(res: ServerResponse, limit: number, hasClient: boolean) {
     this.#res = res;
     this.#limit = limit;
+    this.#offWire = !hasClient;
     this.#before = { ...res.getHeaders() };
     this.#own = Object.fromEntries(
       hidden.filter((name) => Object.hasOwn(res, name)).map((name) => [name, res[name]]),
