@@ -1,5 +1,6 @@
 import { MemoryBudget } from './engine/budget.ts';
 import { Completer, type Completion, isHeld, isWhole, type Process } from './engine/completion.ts';
+import { clip, lengthChanged, mergeFacts, newRecord, type UploadFacts } from './engine/facts.ts';
 import { LiveUpload } from './engine/live-upload.ts';
 import { Transfer, type TransferSource } from './engine/transfer.ts';
 import { WriteSession } from './engine/write-session.ts';
@@ -20,13 +21,6 @@ export interface EngineOptions {
   readonly expiresAfterMs: number;
   readonly tombstoneMs: number;
   readonly maxAttempts: number;
-}
-
-/** What may be stated about an upload, each once and never otherwise. */
-export interface UploadFacts {
-  readonly length?: number | undefined;
-  readonly digest?: string | undefined;
-  readonly context?: string | undefined;
 }
 
 export interface WriteRequest extends UploadFacts {
@@ -58,9 +52,11 @@ export class Engine {
   readonly #budget: MemoryBudget;
   readonly #completer: Completer;
   readonly #live = new Map<string, LiveUpload>();
+  /** Uploads whose last request has gone and whose writer is being closed. */
+  #releasing = 0;
   #arrivals = 0;
   #closing = false;
-  #onIdle: (() => void) | undefined;
+  #onIdle: (() => void)[] = [];
 
   constructor(store: Store, options: EngineOptions) {
     this.store = store;
@@ -82,10 +78,11 @@ export class Engine {
   async find(id: string): Promise<StoredUpload | undefined> {
     const stored = await this.store.load(id).catch(rethrow(id));
     if (stored === undefined) return undefined;
-    if (stored.record.state === 'removed' || (this.#hasExpired(stored) && !this.#live.has(id))) {
+    const inUse = (this.#live.get(id)?.transfers.size ?? 0) > 0;
+    if (stored.record.state === 'removed' || (this.#hasExpired(stored) && !inUse)) {
       throw new UploadError('gone', 'the upload was removed or has expired', { id });
     }
-    return stored;
+    return { ...stored, received: clip(stored) };
   }
 
   /** Rejects with `not_found` or `gone`. */
@@ -123,7 +120,7 @@ export class Engine {
    */
   async write(id: string, request: WriteRequest, source: TransferSource): Promise<WriteSession | NotWritten> {
     this.#assertOpen();
-    this.#assertLength(request.length ?? request.end);
+    this.#assertLength(Math.max(request.length ?? 0, request.end ?? request.start));
     const arrival = ++this.#arrivals;
     const live = this.#acquire(id);
     try {
@@ -275,11 +272,11 @@ export class Engine {
     for (const other of rivals) other.stop(reason);
     await Promise.all(rivals.map((other) => other.end()));
     const { endsContent } = request;
-    const overrun = end === undefined ? 'too_large' : 'body_past_range';
+    const { maxLength } = this.options;
     return new WriteSession(
       live,
       transfer,
-      { endsContent, overrun },
+      { endsContent, maxLength },
       {
         state: async (facts) => (await this.#state(await this.require(live.id), facts)).record,
         load: () => this.require(live.id),
@@ -294,26 +291,30 @@ export class Engine {
     for (let current = stored; ; current = await this.require(stored.record.id)) {
       const record = mergeFacts(current.record, facts);
       this.#assertLength(record.length);
+      if (record === current.record || record.state !== 'open') return current;
       const end = current.received.at(-1)?.end ?? 0;
       if (record.length !== undefined && record.length < end) {
         throw lengthChanged(record.id, end, record.length);
       }
-      if (record === current.record || record.state !== 'open') return current;
       const stated = { ...record, state: next(record.state, 'state', record.id) };
       if (await this.store.update(current.version, stated).catch(rethrow(record.id))) {
+        const live = stated.length === undefined ? undefined : this.#live.get(record.id);
+        for (const transfer of live?.transfers ?? []) transfer.bound(stated.length as number);
         return { ...current, record: stated, version: current.version + 1 };
       }
     }
+  }
+
+  async #reconcile(record: UploadRecord): Promise<void> {
+    await this.#state(await this.require(record.id), record);
   }
 
   async #remove(id: string, allowed: (record: UploadRecord) => boolean): Promise<void> {
     for (;;) {
       const stored = await this.require(id);
       if (!allowed(stored.record)) throw new UploadError('complete', 'the upload is complete', { id });
-      if (await this.#tombstone(stored)) break;
+      if (await this.#tombstone(stored)) return;
     }
-    const reason = new UploadError('gone', 'the upload was cancelled', { id });
-    for (const transfer of this.#live.get(id)?.transfers ?? []) transfer.stop(reason);
   }
 
   /**
@@ -330,6 +331,8 @@ export class Engine {
       removedAt: Date.now(),
     };
     if (!(await this.store.update(version, tombstone).catch(rethrow(record.id)))) return false;
+    const reason = new UploadError('gone', 'the upload was removed', { id: record.id });
+    for (const transfer of this.#live.get(record.id)?.transfers ?? []) transfer.stop(reason);
     await this.store.discard(record.id).catch(rethrow(record.id));
     return true;
   }
@@ -341,7 +344,8 @@ export class Engine {
   }
 
   #acquire(id: string): LiveUpload {
-    const live = this.#live.get(id) ?? new LiveUpload(this.store, id, this.options);
+    const live =
+      this.#live.get(id) ?? new LiveUpload(this.store, id, this.options, (record) => this.#reconcile(record));
     this.#live.set(id, live);
     live.users++;
     return live;
@@ -350,15 +354,23 @@ export class Engine {
   async #release(live: LiveUpload): Promise<void> {
     if (--live.users > 0) return;
     if (this.#live.get(live.id) === live) this.#live.delete(live.id);
-    await live.close().catch(rethrow(live.id));
-    if (this.#live.size === 0) this.#onIdle?.();
+    this.#releasing++;
+    try {
+      await live.close().catch(rethrow(live.id));
+    } finally {
+      this.#releasing--;
+      this.#wakeIdle();
+    }
+  }
+
+  #wakeIdle(): void {
+    if (this.#live.size > 0 || this.#releasing > 0) return;
+    for (const wake of this.#onIdle.splice(0)) wake();
   }
 
   #idle(): Promise<void> {
-    if (this.#live.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#onIdle = resolve;
-    });
+    if (this.#live.size === 0 && this.#releasing === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
   #assertOpen(): void {
@@ -371,41 +383,6 @@ export class Engine {
     throw new UploadError('too_large', 'the upload is too long', { expected: most, actual: length });
   }
 }
-
-const newRecord = (id: string, facts: UploadFacts, metadata: UploadRecord['metadata']): UploadRecord =>
-  mergeFacts({ id, createdAt: Date.now(), state: 'open', metadata, attempt: 0 }, facts);
-
-/** The same object when nothing is new. Rejects with `length_changed`, `digest_conflict`. */
-const mergeFacts = (record: UploadRecord, { length, digest, context }: UploadFacts): UploadRecord => {
-  if (record.length !== undefined && length !== undefined && record.length !== length) {
-    throw lengthChanged(record.id, record.length, length);
-  }
-  if (record.digest !== undefined && digest !== undefined && record.digest !== digest) {
-    throw new UploadError('digest_conflict', 'the upload was begun with another digest', {
-      id: record.id,
-      expected: record.digest,
-      actual: digest,
-    });
-  }
-  const isNew =
-    (length !== undefined && record.length === undefined) ||
-    (digest !== undefined && record.digest === undefined) ||
-    (context !== undefined && record.context === undefined);
-  if (!isNew) return record;
-  return {
-    ...record,
-    ...(length === undefined ? {} : { length }),
-    ...(digest === undefined ? {} : { digest }),
-    ...(record.context !== undefined || context === undefined ? {} : { context }),
-  };
-};
-
-const lengthChanged = (id: string, expected: number, actual: number): UploadError =>
-  new UploadError('length_changed', 'another length was stated before, or more is stored', {
-    id,
-    expected,
-    actual,
-  });
 
 const rethrow =
   (id: string) =>

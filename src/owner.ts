@@ -45,9 +45,9 @@ export const self = `${machine}.${process.pid}.${read(() => born(process.pid), u
  */
 export const isDead = (owner: string): boolean => {
   if (owner === self) return false;
-  const [where, pidText, since] = owner.split('.');
+  const [, where, pidText, since] = /^([\w-]+)\.([1-9]\d{0,9})\.(\d+)\.[\w-]+$/.exec(owner) ?? [];
   const pid = Number(pidText);
-  if (where !== machine || !Number.isSafeInteger(pid) || pid <= 0) return false;
+  if (where !== machine) return false;
   if (since !== '0') {
     try {
       return born(pid) !== since;

@@ -51,7 +51,7 @@ export interface StoredUpload {
   readonly version: number;
   /**
    * Every byte that is safe under the store's durability: the union over all writers of all processes.
-   * Sorted, disjoint.
+   * Sorted, disjoint. Of a finished upload the whole, whatever has become of its content since.
    */
   readonly received: readonly Range[];
   /** When a byte or the record last changed. */

@@ -3,13 +3,15 @@ import { access, link, mkdir, open, opendir, readdir, readFile, rename, rm, stat
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { systemCode, UploadError } from '../src/errors.ts';
-import { IntervalSet } from '../src/intervals.ts';
+import { IntervalSet, type Range } from '../src/intervals.ts';
 import { isDead, self } from '../src/owner.ts';
 import type { Durability, Store, StoredUpload, StoreWriter, UploadRecord } from '../src/store.ts';
 import { createFile, ignoring, linkOrCopy, syncDirectory, writeAll } from './fs/files.ts';
 import { decodeEntries } from './fs/journal.ts';
+import { JournalFile } from './fs/journal-file.ts';
 import { FileReader } from './fs/reader.ts';
-import { decodeRecord, encodeRecord } from './fs/record-file.ts';
+import { decodeRecord, encodeRecord, isAncestor, nextRecord, type RecordFile } from './fs/record-file.ts';
+import { Staging } from './fs/staging.ts';
 import { FsWriter } from './fs/writer.ts';
 
 // One folder for each upload, under the first two characters of its id:
@@ -30,11 +32,13 @@ export interface FsStoreOptions {
   readonly durability?: Durability;
 }
 
-/** Past this age, what lies in staging and belongs to a machine or boot that cannot be asked is litter. */
-const stagingLifetimeMs = 24 * 60 * 60 * 1000;
-
 /** Journals of dead processes are folded into one when there are this many. */
 const foldAt = 8;
+
+/** Longer than an operating system keeps what it was given from the disk, by a margin. */
+const writebackMs = 60_000;
+
+const openFd = promisify(openCallback);
 
 let instances = 0;
 
@@ -46,8 +50,6 @@ export const fsStore = (directory: string, options: FsStoreOptions = {}): Store 
   if (directory === '') throw new UploadError('invalid_argument', 'fsStore needs a directory');
   return new FsStore(resolve(directory), (options.durability ?? 'power') === 'power');
 };
-
-const openFd = promisify(openCallback);
 
 class FsStore implements Store {
   readonly name = 'fs';
@@ -61,36 +63,32 @@ class FsStore implements Store {
   };
 
   readonly #uploads: string;
-  readonly #staging: string;
+  readonly #staging: Staging;
   readonly #power: boolean;
   readonly #instance = ++instances;
   readonly #shards = new Set<string>();
-  /** Files that hold room for the next record of an upload. */
-  readonly #reserved = new Map<string, string>();
-  /** Journals this instance has open; two writers of one upload must not share one. */
-  readonly #journals = new Set<string>();
+  /** Journals this instance has open, by path; two writers of one upload must not share one. */
+  readonly #journals = new Map<string, JournalFile>();
   #ready: Promise<void> | undefined;
-  #counter = 0;
 
   constructor(directory: string, power: boolean) {
     this.#uploads = join(directory, 'uploads');
-    this.#staging = join(directory, 'staging');
+    this.#staging = new Staging(join(directory, 'staging'));
     this.#power = power;
   }
 
   async create(record: UploadRecord, content?: readonly Uint8Array[]): Promise<void> {
     await this.#prepare();
-    const building = this.#stagingPath();
-    const target = this.#path(record.id);
+    const building = this.#staging.path();
     await mkdir(building, { mode: 0o700 });
     try {
       const name = content === undefined ? 'content' : 'whole';
       await createFile(join(building, name), content ?? [], this.#power && content !== undefined);
-      const bytes = encodeRecord({ record, at: Date.now() });
+      const bytes = encodeRecord(nextRecord(record, undefined));
       await createFile(join(building, 'record.1'), [bytes], this.#power);
       if (this.#power) await syncDirectory(building);
       await this.#makeShard(record.id);
-      await rename(building, target);
+      await rename(building, this.#path(record.id));
     } catch (error) {
       await rm(building, { recursive: true, force: true });
       if (systemCode(error) !== 'ENOTEMPTY' && systemCode(error) !== 'EEXIST') throw error;
@@ -101,68 +99,61 @@ class FsStore implements Store {
 
   async load(id: string): Promise<StoredUpload | undefined> {
     const folder = this.#path(id);
-    for (;;) {
+    for (let last: string | undefined; ; ) {
       const names = await readdir(folder).catch(ignoring('ENOENT', 'ENOTDIR'));
       if (names === undefined) return undefined;
       const version = highestVersion(names);
-      const bytes = await readFile(join(folder, `record.${version}`)).catch(ignoring('ENOENT'));
-      if (bytes === undefined && version > 0) continue; // a later version has replaced it
-      const file = bytes && decodeRecord(bytes);
-      if (file === undefined) throw new UploadError('gone', 'the record cannot be read', { id });
-      const index = await this.#index(id, folder, names, file.record);
-      if (index === undefined) continue; // a journal was folded into another meanwhile
-      const activeAt = Math.max(file.at, index.activeAt);
-      return { record: file.record, version, received: index.received.ranges(), activeAt };
+      const file = await readRecord(folder, version);
+      if (file === 'unreadable') throw new UploadError('gone', 'the record cannot be read', { id });
+      if (file === undefined) continue; // a later version has replaced it
+      const { record, at } = file;
+      const index = await this.#index(folder, names, record);
+      if (!index.isLost) {
+        return { record, version, received: index.received, activeAt: Math.max(at, index.activeAt) };
+      }
+      // Between two looks the upload may have ended, and its content with it; it is lost if nothing else
+      // changed.
+      const seen = names.sort().join('/');
+      if (seen === last) throw new UploadError('gone', 'the content is not what was stored', { id });
+      last = seen;
     }
   }
 
   async update(
     version: number,
     record: UploadRecord,
-    { reserve }: { reserve?: number } = {},
+    { reserve }: { readonly reserve?: number } = {},
   ): Promise<boolean> {
-    const folder = this.#path(record.id);
-    const bytes = encodeRecord({ record, at: Date.now() });
-    if (reserve !== undefined) await this.#reserve(record.id, bytes.byteLength + reserve);
-    const path = reserve === undefined ? this.#takeReserved(record.id) : this.#stagingPath();
+    await this.#prepare();
+    const { id } = record;
+    const folder = this.#path(id);
+    const previous = await readRecord(folder, version);
+    if (previous === undefined || previous === 'unreadable') return false;
+    const file = nextRecord(record, previous);
+    const bytes = encodeRecord(file);
+    const room = bytes.byteLength + (reserve ?? 0);
+    const reserved = reserve !== undefined && (await this.#staging.reserve(id, room, this.#power));
+    const path = reserve === undefined ? this.#staging.take(id) : this.#staging.path();
+    let won = false;
     try {
       await this.#writeRecord(path, bytes);
-      await link(path, join(folder, `record.${version + 1}`));
-    } catch (error) {
-      if (systemCode(error) === 'EEXIST' || systemCode(error) === 'ENOENT') return false;
-      throw error;
+      won = await this.#publish(path, folder, version + 1, file);
     } finally {
       await rm(path, { force: true });
+      if (reserved && !won) await this.#staging.release(id);
     }
-    // The name may have been free because later versions had come and gone: then this one came too late.
-    const names = await readdir(folder);
-    if (highestVersion(names) !== version + 1) {
-      await rm(join(folder, `record.${version + 1}`), { force: true });
-      return false;
-    }
-    if (this.#power) await syncDirectory(folder);
-    const isDone = (name: string): boolean =>
-      (versionOf(name) > 0 && versionOf(name) <= version) ||
-      (record.state === 'finished' && name.startsWith('journal.'));
-    const old = names.filter(isDone);
-    await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
-    return true;
+    return won;
   }
 
   async writer(id: string): Promise<StoreWriter> {
     const folder = this.#path(id);
     const content = await this.#openContent(id, folder);
     const journal = this.#freeJournal(folder);
-    this.#journals.add(journal);
-    const writer = new FsWriter({
-      id,
-      content,
-      journal,
-      power: this.#power,
-      onClose: () => this.#journals.delete(journal),
-    });
+    this.#journals.set(journal.path, journal);
+    const onClose = (): unknown => this.#journals.delete(journal.path);
+    const writer = new FsWriter({ id, content, journal, power: this.#power, onClose });
     try {
-      await this.#fold(folder, writer);
+      await this.#fold(folder, journal);
     } catch (error) {
       await writer.close();
       throw error;
@@ -179,13 +170,13 @@ class FsStore implements Store {
     const folder = this.#path(id);
     const names = (await readdir(folder).catch(ignoring('ENOENT'))) ?? [];
     const data = names.filter((name) => versionOf(name) === 0);
-    await Promise.all(data.map((name) => rm(join(folder, name), { force: true })));
+    await remove(folder, data);
     if (this.#power && data.length > 0) await syncDirectory(folder);
   }
 
   async purge(id: string): Promise<void> {
     await this.#prepare();
-    const doomed = this.#stagingPath();
+    const doomed = this.#staging.path();
     const moved = await rename(this.#path(id), doomed).then(() => true, ignoring('ENOENT'));
     if (moved === true) await rm(doomed, { recursive: true, force: true });
   }
@@ -195,7 +186,7 @@ class FsStore implements Store {
     for await (const shard of await opendir(this.#uploads)) {
       const folder = await opendir(join(this.#uploads, shard.name)).catch(ignoring('ENOENT', 'ENOTDIR'));
       if (folder === undefined) continue;
-      for await (const upload of folder) yield upload.name;
+      for await (const { name } of folder) if (isId(name)) yield name;
     }
   }
 
@@ -203,34 +194,23 @@ class FsStore implements Store {
     await linkOrCopy(await this.#contentPath(id), resolve(path), this.#power);
   }
 
-  async close(): Promise<void> {
-    const paths = [...this.#reserved.values()];
-    this.#reserved.clear();
-    await Promise.all(paths.map((path) => rm(path, { force: true })));
+  close(): Promise<void> {
+    return this.#staging.close();
   }
 
-  /**
-   * Made once, on first use; says no more than that the folders exist, so it takes no longer the more uploads
-   * there are.
-   */
+  /** Once, on first use, and in a time that does not depend on how many uploads there are. */
   #prepare(): Promise<void> {
-    this.#ready ??= this.#makeFolders().catch((error: unknown) => {
-      this.#ready = undefined;
-      throw error;
-    });
+    this.#ready ??= Promise.all([
+      mkdir(this.#uploads, { recursive: true, mode: 0o700 }),
+      this.#staging.prepare(),
+    ]).then(
+      () => undefined,
+      (error: unknown) => {
+        this.#ready = undefined;
+        throw error;
+      },
+    );
     return this.#ready;
-  }
-
-  async #makeFolders(): Promise<void> {
-    await mkdir(this.#uploads, { recursive: true, mode: 0o700 });
-    await mkdir(this.#staging, { recursive: true, mode: 0o700 });
-    for (const name of await readdir(this.#staging)) {
-      const path = join(this.#staging, name);
-      const owner = name.split('~', 1)[0] ?? '';
-      if (isDead(owner) || (owner !== self && (await isOld(path)))) {
-        await rm(path, { recursive: true, force: true });
-      }
-    }
   }
 
   async #makeShard(id: string): Promise<void> {
@@ -241,31 +221,71 @@ class FsStore implements Store {
     this.#shards.add(shard);
   }
 
-  async #index(id: string, folder: string, names: readonly string[], record: UploadRecord) {
+  /** Gives a finished file the name of a version, if that is still to be had. */
+  async #publish(path: string, folder: string, version: number, file: RecordFile): Promise<boolean> {
+    const name = join(folder, `record.${version}`);
+    if (!(await link(path, name).then(() => true, ignoring('EEXIST', 'ENOENT')))) return false;
+    const names = await readdir(folder).catch(ignoring('ENOENT'));
+    if (names === undefined) return false;
+    if (highestVersion(names) !== version) {
+      // Either others have built on this version already, or its name was free because it had come and gone.
+      const wasInForce = await descendsFrom(folder, file);
+      if (!wasInForce) await rm(name, { force: true });
+      return wasInForce;
+    }
+    if (this.#power) await syncDirectory(folder);
+    const isDone = (entry: string): boolean =>
+      (versionOf(entry) > 0 && versionOf(entry) < version) ||
+      (file.record.state === 'finished' && entry.startsWith('journal.'));
+    await remove(folder, names.filter(isDone));
+    return true;
+  }
+
+  /** What is received, from the journals; and whether the content is shorter than they say. */
+  async #index(
+    folder: string,
+    names: readonly string[],
+    { state, length = 0 }: UploadRecord,
+  ): Promise<{ received: readonly Range[]; activeAt: number; isLost: boolean }> {
+    if (state === 'removed') return { received: [], activeAt: 0, isLost: false };
+    // A finished upload's content is the application's; what was answered stays true whatever became of it.
+    if (state === 'finished') {
+      return { received: IntervalSet.from([{ start: 0, end: length }]).ranges(), activeAt: 0, isLost: false };
+    }
     const received = new IntervalSet();
     let activeAt = 0;
-    if (record.state === 'removed') return { received, activeAt };
-    if (record.state === 'finished') {
-      // The content is the application's by now; what was answered stays true whatever became of it.
-      received.add(0, record.length ?? 0);
-      return { received, activeAt };
-    }
-    const name = names.includes('whole') ? 'whole' : 'content';
-    const size = (await stat(join(folder, name)).catch(ignoring('ENOENT')))?.size;
-    if (name === 'whole') received.add(0, size ?? 0);
     for (const journal of names.filter((entry) => entry.startsWith('journal.'))) {
-      const bytes = await readFile(join(folder, journal)).catch(ignoring('ENOENT'));
-      if (bytes === undefined) return undefined;
-      activeAt = Math.max(activeAt, decodeEntries(bytes, received).activeAt);
+      const content = await this.#readJournal(join(folder, journal), received);
+      // One that is missing has been folded into another since we looked: then this is not the union.
+      if (content === undefined) return { received: [], activeAt, isLost: true };
+      activeAt = Math.max(activeAt, content.activeAt);
     }
-    if (size === undefined || size < received.end) {
-      throw new UploadError('gone', 'the content is not what was stored', {
-        id,
-        expected: received.end,
-        actual: size,
-      });
+    // After the journals: content grows before its index does.
+    const whole = names.includes('whole');
+    const size = (await stat(join(folder, whole ? 'whole' : 'content')).catch(ignoring('ENOENT')))?.size;
+    if (whole) received.add(0, size ?? 0);
+    return { received: received.ranges(), activeAt, isLost: size === undefined || size < received.end };
+  }
+
+  /**
+   * Only safe entries count: of a journal that a writer here has open, those whose sync has ended. What
+   * another process has only just written may not be on the disk yet, so under `power` it is synced before it
+   * is believed.
+   */
+  async #readJournal(path: string, received: IntervalSet): Promise<{ activeAt: number } | undefined> {
+    const limit = this.#journals.get(path)?.safeEntries;
+    const handle = await open(path, 'r').catch(ignoring('ENOENT'));
+    if (handle === undefined) return undefined;
+    try {
+      const bytes = await handle.readFile();
+      const isForeign = !path.includes(`journal.${self}.${this.#instance}-`);
+      if (this.#power && isForeign && Date.now() - (await handle.stat()).mtimeMs < writebackMs) {
+        await handle.datasync();
+      }
+      return decodeEntries(bytes, received, limit);
+    } finally {
+      await handle.close();
     }
-    return { received, activeAt };
   }
 
   async #openContent(id: string, folder: string): Promise<number> {
@@ -278,22 +298,20 @@ class FsStore implements Store {
 
   async #contentPath(id: string): Promise<string> {
     const whole = join(this.#path(id), 'whole');
-    return access(whole).then(
-      () => whole,
-      () => join(this.#path(id), 'content'),
-    );
+    const exists = await access(whole).then(() => true, ignoring('ENOENT'));
+    return exists ? whole : join(this.#path(id), 'content');
   }
 
   /** A process that reconnects goes on in its own journal; only one still open is another writer's. */
-  #freeJournal(folder: string): string {
+  #freeJournal(folder: string): JournalFile {
     for (let k = 0; ; k++) {
       const path = join(folder, `journal.${self}.${this.#instance}-${k}`);
-      if (!this.#journals.has(path)) return path;
+      if (!this.#journals.has(path)) return new JournalFile(path, this.#power);
     }
   }
 
   /** Many restarts leave many journals: their union is safe in ours before they go. */
-  async #fold(folder: string, writer: FsWriter): Promise<void> {
+  async #fold(folder: string, journal: JournalFile): Promise<void> {
     const dead = (await readdir(folder)).filter(
       (name) => name.startsWith('journal.') && isDead(name.slice('journal.'.length, name.lastIndexOf('.'))),
     );
@@ -304,22 +322,8 @@ class FsStore implements Store {
       const bytes = await readFile(join(folder, name)).catch(ignoring('ENOENT'));
       if (bytes !== undefined) decodeEntries(bytes, union);
     }
-    if (union.count > 0) await writer.append(union.ranges());
-    await Promise.all(dead.map((name) => rm(join(folder, name), { force: true })));
-  }
-
-  /** Blocks that are allocated (Node has no fallocate) stay so until the file is cut or removed. */
-  async #reserve(id: string, bytes: number): Promise<void> {
-    if (this.#reserved.has(id)) return;
-    const path = this.#stagingPath();
-    await createFile(path, [Buffer.alloc(bytes)], this.#power);
-    this.#reserved.set(id, path);
-  }
-
-  #takeReserved(id: string): string {
-    const path = this.#reserved.get(id) ?? this.#stagingPath();
-    this.#reserved.delete(id);
-    return path;
+    if (union.count > 0) await journal.append(union.ranges());
+    await remove(folder, dead);
   }
 
   async #writeRecord(path: string, bytes: Buffer): Promise<void> {
@@ -333,28 +337,43 @@ class FsStore implements Store {
     }
   }
 
-  #stagingPath(): string {
-    return join(this.#staging, `${self}~${this.#instance}-${this.#counter++}`);
-  }
-
   #shard(id: string): string {
     return join(this.#uploads, id.slice(0, 2));
   }
 
   /** The one place where an id becomes part of a path. */
   #path(id: string): string {
-    if (!/^[A-Za-z0-9_-]{16,64}$/.test(id)) {
-      throw new UploadError('invalid_argument', 'not an upload id', { actual: id });
-    }
+    if (!isId(id)) throw new UploadError('invalid_argument', 'not an upload id', { actual: id });
     return join(this.#shard(id), id);
   }
 }
+
+const isId = (name: string): boolean => /^[A-Za-z0-9_-]{16,64}$/.test(name);
 
 const versionOf = (name: string): number => Number(/^record\.([1-9]\d{0,14})$/.exec(name)?.[1] ?? 0);
 
 const highestVersion = (names: readonly string[]): number => Math.max(0, ...names.map(versionOf));
 
-const isOld = async (path: string): Promise<boolean> => {
-  const facts = await stat(path).catch(ignoring('ENOENT'));
-  return facts !== undefined && Date.now() - facts.mtimeMs > stagingLifetimeMs;
+/** Undefined when there is no such version (any more). */
+const readRecord = async (
+  folder: string,
+  version: number,
+): Promise<RecordFile | 'unreadable' | undefined> => {
+  if (version === 0) return 'unreadable'; // an upload is never without one
+  const bytes = await readFile(join(folder, `record.${version}`)).catch(ignoring('ENOENT', 'ENOTDIR'));
+  return bytes && (decodeRecord(bytes) ?? 'unreadable');
+};
+
+/** Whether the version in force came from this one. */
+const descendsFrom = async (folder: string, file: RecordFile): Promise<boolean> => {
+  for (;;) {
+    const names = await readdir(folder).catch(ignoring('ENOENT'));
+    if (names === undefined) return false;
+    const current = await readRecord(folder, highestVersion(names));
+    if (current !== undefined) return current !== 'unreadable' && isAncestor(file, current);
+  }
+};
+
+const remove = async (folder: string, names: readonly string[]): Promise<void> => {
+  await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
 };

@@ -45,7 +45,9 @@ export const memoryStore = (): Store => {
       const entry = uploads.get(id);
       if (entry === undefined) return undefined;
       const { record, version, activeAt } = entry;
-      return { record, version, activeAt, received: entry.received.ranges() };
+      const whole = { start: 0, end: record.length ?? 0 };
+      const received = record.state === 'finished' ? IntervalSet.from([whole]) : entry.received;
+      return { record, version, activeAt, received: received.ranges() };
     },
 
     async update(version, record) {

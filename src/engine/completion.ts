@@ -69,11 +69,11 @@ export class Completer {
         return verdict;
       }
       const facts = verdict.discard ? { moved: true } : {};
-      const stored = await lease.end('finish', { response: verdict.response, ...facts }).catch(wrapped(id));
+      const record = await lease.end('finish', { response: verdict.response, ...facts }).catch(wrapped(id));
       // A lost lease means that another attempt is under way or has ended: what it stores is the answer.
-      if (!stored) continue;
+      if (record === undefined) continue;
       if (verdict.discard) await this.#store.discard(id).catch(wrapped(id));
-      return { kind: 'finished', record: { ...lease.record, response: verdict.response } };
+      return { kind: 'finished', record };
     }
   }
 
@@ -94,7 +94,9 @@ export class Completer {
       const stored = await this.#load(id);
       const { record, version } = stored;
       if (record.state === 'finished') return { kind: 'finished', record };
-      if (record.claim !== undefined && isHeld(record)) return { kind: 'running' };
+      // A claim of our own that nothing here is at work on is left over from a store that failed after it
+      // stored.
+      if (record.claim?.owner !== this.#owner && isHeld(record)) return { kind: 'running' };
       if (!isWhole(stored)) throw new UploadError('invalid_argument', 'bytes are missing', { id });
       const claimed: UploadRecord = {
         ...record,

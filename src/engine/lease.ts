@@ -31,20 +31,20 @@ export class Lease {
     return this.#record;
   }
 
-  /** The one way out: stores the answer, or gives the claim back. False when the lease was lost before. */
+  /**
+   * The one way out: stores the answer, or gives the claim back. Resolves with the record that is stored
+   * then, or undefined when the lease was lost before.
+   */
   async end(
     transition: 'finish' | 'release',
     facts: Pick<UploadRecord, 'response' | 'moved'> = {},
-  ): Promise<boolean> {
+  ): Promise<UploadRecord | undefined> {
     clearInterval(this.#timer);
     await this.#busy;
-    if (this.#lost) return false;
+    if (this.#lost) return undefined;
     const { claim: _, ...record } = this.#record;
-    return this.#store.update(this.#version, {
-      ...record,
-      ...facts,
-      state: next(record.state, transition, record.id),
-    });
+    const ended = { ...record, ...facts, state: next(record.state, transition, record.id) };
+    return (await this.#store.update(this.#version, ended)) ? ended : undefined;
   }
 
   #renew(): void {

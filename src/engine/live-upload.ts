@@ -28,9 +28,10 @@ export class LiveUpload {
 
   readonly #store: Store;
   readonly #options: LiveUploadOptions;
+  readonly #reconcile: (record: UploadRecord) => Promise<void>;
   /** The upload is made with its first bytes: until then it is only this. */
   #pending: UploadRecord | undefined;
-  #creation: Promise<void> | undefined;
+  #creation: Promise<boolean> | undefined;
   #writer: Promise<StoreWriter> | undefined;
   readonly #writes = new Set<Promise<void>>();
   #unsafeBytes = 0;
@@ -38,8 +39,15 @@ export class LiveUpload {
   #running: Promise<void> | undefined;
   #following: Promise<void> | undefined;
 
-  constructor(store: Store, id: string, options: LiveUploadOptions) {
+  /** `reconcile` states the facts of a record about an upload that was made without them. */
+  constructor(
+    store: Store,
+    id: string,
+    options: LiveUploadOptions,
+    reconcile: (record: UploadRecord) => Promise<void>,
+  ) {
     this.#store = store;
+    this.#reconcile = reconcile;
     this.id = id;
     this.#options = options;
   }
@@ -71,25 +79,13 @@ export class LiveUpload {
       await this.#creation;
       return false;
     }
-    let stored = false;
-    this.#creation = this.#store.create(record, content).then(
-      () => {
-        stored = true;
-        if (content !== undefined) this.#stored(0, record.length ?? 0);
-      },
-      async (error: unknown) => {
-        if (!isUploadError(error, 'exists')) throw storeError(error, this.id);
-        const other = await this.#store.load(this.id);
-        if (other !== undefined) this.merge(other);
-      },
-    );
+    const creation = this.#create(record, content);
+    this.#creation = creation;
     try {
-      await this.#creation;
-      this.#pending = undefined;
+      return await creation;
     } finally {
       this.#creation = undefined;
     }
-    return stored && content !== undefined;
   }
 
   /** Rejects with an `UploadError`. */
@@ -114,6 +110,7 @@ export class LiveUpload {
     if (this.#running === undefined) {
       this.#running = this.#sync().finally(() => {
         this.#running = undefined;
+        if (this.#unsafeBytes > 0) this.#schedule(0); // they came while the sync was under way
       });
       return this.#running;
     }
@@ -152,6 +149,25 @@ export class LiveUpload {
     } catch (error) {
       throw storeError(error, this.id);
     }
+  }
+
+  async #create(record: UploadRecord, content: readonly Uint8Array[] | undefined): Promise<boolean> {
+    const made = await this.#store.create(record, content).then(
+      () => true,
+      (error: unknown) => {
+        if (isUploadError(error, 'exists')) return false;
+        throw storeError(error, this.id);
+      },
+    );
+    if (!made) {
+      const other = await this.#store.load(this.id);
+      if (other !== undefined) this.merge(other);
+    } else if (content !== undefined) this.#stored(0, record.length ?? 0);
+    // Another process may have made it with other facts, and other requests may have stated more meanwhile.
+    const pending = this.#pending ?? record;
+    this.#pending = undefined;
+    if (!made || pending !== record) await this.#reconcile(pending);
+    return made && content !== undefined;
   }
 
   #open(): Promise<StoreWriter> {

@@ -48,8 +48,6 @@ const maxChunks = 1024;
 export class Transfer {
   readonly arrival: number;
   readonly start: number;
-  /** Exclusive bound on what this body may hold. */
-  readonly limit: number;
   /** Whether the body went on past `limit`. None of that is kept. */
   overrun = false;
 
@@ -60,6 +58,7 @@ export class Transfer {
   readonly #flushMs: number;
   readonly #wake = (): void => this.#resume();
 
+  #limit: number;
   /** Where the next byte belongs. */
   #position: number;
   /** Up to here nothing is stored, so bytes need not be looked up. */
@@ -82,7 +81,7 @@ export class Transfer {
   constructor(options: TransferOptions) {
     this.arrival = options.arrival;
     this.start = options.start;
-    this.limit = options.end;
+    this.#limit = options.end;
     this.#upload = options.upload;
     this.#budget = options.budget;
     this.#source = options.source;
@@ -98,6 +97,17 @@ export class Transfer {
     return this.#position;
   }
 
+  /** Exclusive bound on what this body may hold. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** The length of the whole has become known: what lies past it is kept no more. */
+  bound(length: number): void {
+    this.#limit = Math.min(this.#limit, Math.max(length, this.#position));
+    this.#clearUntil = Math.min(this.#clearUntil, this.#limit);
+  }
+
   get failure(): UploadError | undefined {
     return this.#failure;
   }
@@ -109,16 +119,16 @@ export class Transfer {
 
   /** Whether the two would still bring the same bytes. */
   overlaps(start: number, end: number): boolean {
-    return this.#position < end && start < this.limit;
+    return this.#position < end && start < this.#limit;
   }
 
   /** Takes the next chunk of the body. False asks the source to pause until `resume`. */
   push(chunk: Uint8Array): boolean {
     if (this.#closed) return false;
     let rest = chunk;
-    if (rest.byteLength > this.limit - this.#position) {
+    if (rest.byteLength > this.#limit - this.#position) {
       this.overrun = true;
-      rest = rest.subarray(0, this.limit - this.#position);
+      rest = rest.subarray(0, this.#limit - this.#position);
     }
     while (rest.byteLength > 0) {
       const clear = this.#clear();
@@ -183,7 +193,7 @@ export class Transfer {
   /** How many bytes from `position` on are not stored. */
   #clear(): number {
     if (this.#position >= this.#clearUntil) {
-      this.#clearUntil = Math.min(this.#upload.written.nextStored(this.#position), this.limit);
+      this.#clearUntil = Math.min(this.#upload.written.nextStored(this.#position), this.#limit);
     }
     return this.#clearUntil - this.#position;
   }

@@ -1,16 +1,15 @@
-import type { UploadFacts } from '../engine.ts';
 import { UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 import type { StoredUpload, UploadRecord } from '../store.ts';
 import { isWhole } from './completion.ts';
+import type { UploadFacts } from './facts.ts';
 import type { LiveUpload } from './live-upload.ts';
 import type { Transfer } from './transfer.ts';
 
 export interface SessionTerms {
   /** Whether a clean end of the body tells the length of the whole. */
   readonly endsContent: boolean;
-  /** What a body that goes on past its limit has done. */
-  readonly overrun: 'body_past_range' | 'too_large';
+  readonly maxLength: number;
 }
 
 /** What a session needs of the engine. */
@@ -81,7 +80,8 @@ export class WriteSession {
       }
       if (this.transfer.overrun) {
         const expected = this.transfer.limit;
-        throw new UploadError(this.#terms.overrun, 'the body went on past its range', {
+        const code = expected < this.#terms.maxLength ? 'body_past_range' : 'too_large';
+        throw new UploadError(code, 'the body went on past its range', {
           id: this.id,
           expected,
         });

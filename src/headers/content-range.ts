@@ -22,9 +22,12 @@ export type ContentRange =
 
 const grammar = /^(?:bytes[ \t]*[ \t=][ \t]*)?(?:(\*)|(\d{1,16})-(-1|\d{1,16}|\*)?)\/(\d{1,16}|\*)$/i;
 
+/** Longer than any value can be with a blank or two; bounds the time a hostile one can take. */
+const maxText = 128;
+
 /** Rejects with `malformed_content_range` or `range_past_length`. */
 export const parseContentRange = (value: string): ContentRange => {
-  const match = grammar.exec(value.trim());
+  const match = value.length > maxText ? null : grammar.exec(value.trim());
   if (match === null) throw malformed(value);
   const [, star, first, last, instance] = match;
   const length = instance === '*' ? undefined : integer(instance, value);

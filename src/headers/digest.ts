@@ -1,10 +1,10 @@
 import { UploadError } from '../errors.ts';
 
 /** The two algorithms of RFC 9530 section 5 that are still safe to use, and what Node calls them. */
-const algorithms: Readonly<Record<string, { readonly node: string; readonly bytes: number }>> = {
-  'sha-256': { node: 'sha256', bytes: 32 },
-  'sha-512': { node: 'sha512', bytes: 64 },
-};
+const algorithms: ReadonlyMap<string, { readonly node: string; readonly bytes: number }> = new Map([
+  ['sha-256', { node: 'sha256', bytes: 32 }],
+  ['sha-512', { node: 'sha512', bytes: 64 }],
+]);
 
 export interface Digest {
   /** As RFC 9530 names it. */
@@ -24,7 +24,7 @@ export const parseDigest = (field: string): Digest | undefined => {
   let best: Digest | undefined;
   for (const member of field.split(',')) {
     const [name = '', ...rest] = member.trim().split('=');
-    const known = algorithms[name.trim().toLowerCase()];
+    const known = algorithms.get(name.trim().toLowerCase());
     if (known === undefined) continue;
     const encoded = /^:([A-Za-z0-9+/]*={0,2}):(?:;.*)?$/.exec(rest.join('=').trim())?.[1];
     const bytes = encoded === undefined ? undefined : Buffer.from(encoded, 'base64');

@@ -3,7 +3,8 @@
  * parameters by semicolons; a quoted string may hold either, so it is stepped over, not split.
  */
 export const prefers = (field: string, token: string): boolean => {
-  const plain = field.replace(/"(?:[^"\\]|\\.)*"/g, '""');
+  // One that is not closed takes the rest of the field with it.
+  const plain = field.replace(/"(?:[^"\\]|\\.)*("|\\?$)/g, '""');
   return plain.split(',').some((preference) => {
     const [name = ''] = preference.split(/[;=]/, 1);
     return name.trim().toLowerCase() === token;

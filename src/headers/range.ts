@@ -18,7 +18,7 @@ export const printRange = (ranges: readonly Range[], form: RangeForm): string | 
 
 /**
  * What a client reads from a 308: with `bytes=`, `bytes ` or bare. The last position is mandatory, so a range
- * without it makes the whole value unreadable (undefined), as does one that is not ascending.
+ * without it makes the whole value unreadable (undefined), as does one that ends before it starts.
  */
 export const parseRange = (value: string): Range[] | undefined => {
   const list = value.trim().replace(/^bytes[ \t]*[ \t=][ \t]*/i, '');

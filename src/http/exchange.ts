@@ -190,6 +190,7 @@ export class Exchange {
     if (!this.#isTold) {
       await session.establish();
       if (this.#inform([])) this.#isTold = true;
+      last = Date.now();
     }
     return session.onCheckpoint(() => {
       push().catch((error: unknown) => {

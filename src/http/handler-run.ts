@@ -103,7 +103,8 @@ export class HandlerRun {
   async #run(req: IncomingMessage, res: ServerResponse) {
     const { ended } = this.#capture as ResponseCapture;
     const failure = withRejection();
-    // A handler may return before its response has ended; only its failure says anything, and only before the end.
+    // A handler may return before its response has ended; only its failure says anything, and only before the
+    // end.
     Promise.resolve(this.#handler(req, res)).catch(failure.reject);
     return Promise.race([ended, failure.promise]);
   }

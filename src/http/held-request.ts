@@ -7,8 +7,8 @@ import type { RequestContext } from './context.ts';
 /**
  * Shows a request to the application with the stored content as its body. It is the same object that the
  * server made, because middleware passes on the object it was given: its stream, which has come to its end,
- * is set up anew over `content`, whose failure is told to `onFailure` whether or not anybody reads. A request whose body is still unread, or that does not exist (a retry at
- * start), is replaced by a new one.
+ * is set up anew over `content`, whose failure is told to `onFailure` whether or not anybody reads. A request
+ * whose body is still unread, or that does not exist (a retry at start), is replaced by a new one.
  */
 export const holdRequest = (
   req: IncomingMessage | undefined,

@@ -147,6 +147,7 @@ export class ResponseCapture {
     const res = this.#res;
     const [reason, headers] =
       typeof rest[0] === 'string' ? [rest[0], rest[1]] : [undefined, rest[0] ?? rest[1]];
+    assertStatus(status, reason);
     res.statusCode = status;
     if (reason !== undefined) res.statusMessage = reason;
     const seen = new Set<string>();
@@ -195,6 +196,7 @@ export class ResponseCapture {
 
   #end(rest: unknown[]): ServerResponse {
     if (this.#isEnded) return this.#res;
+    assertStatus(this.#res.statusCode, this.#res.statusMessage);
     const [chunk] = rest;
     if (typeof chunk === 'string' || chunk instanceof Uint8Array)
       this.#write(chunk, rest.slice(1).filter(isString));
@@ -218,6 +220,16 @@ export class ResponseCapture {
     return true;
   }
 }
+
+/**
+ * What Node throws when a head goes out is thrown when it is made, so that it is the handler's own failure.
+ */
+const assertStatus = (status: number, reason: string | undefined): void => {
+  if (!Number.isInteger(status) || status < 100 || status > 999) {
+    throw new RangeError(`not a status code: ${status}`);
+  }
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(reason ?? '')) throw new TypeError('not a reason phrase');
+};
 
 const isString = (value: unknown): value is string => typeof value === 'string';
 

@@ -23,7 +23,7 @@ export const splitSessionUrl = (
 /** A reference of path and query only: behind a proxy that ends TLS, nobody here knows scheme and host. */
 export const sessionUrl = (plain: string, parameter: string, token: string): string => {
   const target = plain.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').replace(/#.*$/, '');
-  // Two slashes at the start would make the first segment a host.
-  const path = target.replace(/^\/+/, '/');
+  // Two slashes at the start would make the first segment a host, and many a client reads `\` as one.
+  const path = target.replace(/^[/\\]+/, '/');
   return `${path.startsWith('/') ? path : `/${path}`}${target.includes('?') ? '&' : '?'}${parameter}=${token}`;
 };

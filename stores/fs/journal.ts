@@ -21,6 +21,9 @@ const magic = Buffer.from('RHJRNL\x00\x01', 'latin1');
 export const headerSize = magic.byteLength;
 export const entrySize = 32;
 
+/** Where entry `number` begins. */
+export const entryOffset = (number: number): number => headerSize + number * entrySize;
+
 /**
  * The bytes to append for `ranges`, as entries `number`, `number + 1`, …; with the header when they are the
  * first.
@@ -47,12 +50,19 @@ export interface JournalContent {
   readonly activeAt: number;
 }
 
-/** Adds to `received` what a journal holds. A torn tail is no error: nobody was told of it. */
-export const decodeEntries = (bytes: Buffer, received: IntervalSet): JournalContent => {
+/**
+ * Adds to `received` what a journal holds, at most its first `limit` entries. A torn tail is no error: nobody
+ * was told of it.
+ */
+export const decodeEntries = (
+  bytes: Buffer,
+  received: IntervalSet,
+  limit = Number.POSITIVE_INFINITY,
+): JournalContent => {
   let entries = 0;
   let activeAt = 0;
   if (!bytes.subarray(0, headerSize).equals(magic)) return { entries, activeAt };
-  for (let at = headerSize; at + entrySize <= bytes.byteLength; at += entrySize) {
+  for (let at = headerSize; at + entrySize <= bytes.byteLength && entries < limit; at += entrySize) {
     if (bytes.readUInt32LE(at + 28) !== crc32(bytes.subarray(at, at + 28))) break;
     if (bytes.readUInt32LE(at + 24) !== entries) break;
     const start = Number(bytes.readBigUInt64LE(at));

@@ -1,21 +1,18 @@
-import { close, constants, fdatasync, type NoParamCallback, open, writev } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { close, fdatasync, type NoParamCallback, writev } from 'node:fs';
 import { promisify } from 'node:util';
 import { UploadError } from '../../src/errors.ts';
 import { IntervalSet, type Range } from '../../src/intervals.ts';
 import type { StoreWriter } from '../../src/store.ts';
-import { ignoring, syncDirectory } from './files.ts';
-import { decodeEntries, encodeEntries, entrySize, headerSize } from './journal.ts';
+import type { JournalFile } from './journal-file.ts';
 
 const closeFd = promisify(close);
 const dataSync = promisify(fdatasync);
-const writeVector = promisify(writev);
 
 export interface FsWriterOptions {
   readonly id: string;
+  /** The descriptor of the content; the writer's from here on. */
   readonly content: number;
-  readonly journal: string;
+  readonly journal: JournalFile;
   /** Whether to sync (`power`) or only to hand over to the operating system (`process`). */
   readonly power: boolean;
   readonly onClose: () => void;
@@ -26,9 +23,9 @@ export class FsWriter implements StoreWriter {
   readonly #options: FsWriterOptions;
   /** Written since the last sync began. */
   #pending = new IntervalSet();
-  #journal: { readonly fd: number; entries: number } | undefined;
   #content: number | undefined;
   #failure: UploadError | undefined;
+  #syncing: Promise<unknown> = Promise.resolve();
   /** Calls the kernel has not answered: a descriptor closed under one could be another file's by then. */
   #running = 0;
   #onIdle: (() => void) | undefined;
@@ -54,7 +51,26 @@ export class FsWriter implements StoreWriter {
     });
   }
 
-  async sync(): Promise<readonly Range[]> {
+  /** One after another: two would append to one place. */
+  sync(): Promise<readonly Range[]> {
+    const sync = this.#syncing.then(() => this.#sync());
+    this.#syncing = sync.catch(() => undefined);
+    return sync;
+  }
+
+  async close(): Promise<void> {
+    const content = this.#content;
+    if (content === undefined) return;
+    this.#content = undefined;
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    try {
+      await Promise.all([closeFd(content), this.#options.journal.close()]);
+    } finally {
+      this.#options.onClose();
+    }
+  }
+
+  async #sync(): Promise<readonly Range[]> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#content === undefined) throw this.#closed();
     if (this.#pending.count === 0) return [];
@@ -63,7 +79,7 @@ export class FsWriter implements StoreWriter {
     this.#running++;
     try {
       if (this.#options.power) await dataSync(this.#content);
-      await this.append(ranges);
+      await this.#options.journal.append(ranges);
     } catch (cause) {
       this.#failure = new UploadError('store_failed', 'a sync failed', { id: this.#options.id, cause });
       throw cause;
@@ -71,34 +87,6 @@ export class FsWriter implements StoreWriter {
       this.#settled();
     }
     return ranges;
-  }
-
-  /** Adds entries for ranges whose bytes are already safe. */
-  async append(ranges: readonly Range[]): Promise<void> {
-    const isNew = this.#journal === undefined;
-    this.#journal ??= await openJournal(this.#options.journal);
-    const journal = this.#journal;
-    const at = journal.entries === 0 ? 0 : headerSize + journal.entries * entrySize;
-    const bytes = encodeEntries(ranges, journal.entries, Date.now());
-    const { bytesWritten } = await writeVector(journal.fd, [bytes], at);
-    if (bytesWritten !== bytes.byteLength) {
-      throw new UploadError('no_space', 'a journal entry was torn', { id: this.#options.id });
-    }
-    if (this.#options.power) {
-      await dataSync(journal.fd);
-      if (isNew) await syncDirectory(dirname(this.#options.journal));
-    }
-    journal.entries += ranges.length;
-  }
-
-  async close(): Promise<void> {
-    const content = this.#content;
-    if (content === undefined) return;
-    this.#content = undefined;
-    if (this.#running > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
-    const journal = this.#journal?.fd;
-    await Promise.all([content, journal].map((fd) => (fd === undefined ? undefined : closeFd(fd))));
-    this.#options.onClose();
   }
 
   #settled(): void {
@@ -109,24 +97,6 @@ export class FsWriter implements StoreWriter {
     return new UploadError('invalid_argument', 'the writer is closed', { id: this.#options.id });
   }
 }
-
-/**
- * Opens this process's own journal after its last whole entry: what is torn behind that is overwritten, never
- * appended to.
- */
-const openJournal = async (path: string): Promise<{ fd: number; entries: number }> => {
-  const before = await readFile(path).catch(ignoring('ENOENT'));
-  const entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
-  return { fd: await openFd(path), entries };
-};
-
-/**
- * A bare descriptor: a FileHandle would close itself on garbage collection, with a warning, if one were ever
- * lost.
- */
-const openFd = promisify((path: string, done: (error: Error | null, fd: number) => void) =>
-  open(path, constants.O_CREAT | constants.O_RDWR, 0o600, done),
-);
 
 const writeVectorAt = (
   fd: number,
