@@ -6,6 +6,7 @@ import { isUploadError, UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 import type { Command, Dialect, Identity, Outcome, WriteCommand } from '../protocol/dialect.ts';
 import { newToken, uploadId } from '../protocol/identity.ts';
+import { pathOf } from '../protocol/session-url.ts';
 import type { UploadRecord } from '../store.ts';
 import { type AnswerHead, answer } from './answer.ts';
 import { type BodyEnd, BodySource } from './body.ts';
@@ -217,7 +218,10 @@ export class Exchange {
       const result = await Promise.race([completion, patience.over]);
       if (result !== undefined) return await this.#conclude(result, run);
       if (run.hasStarted) run.answerBeside(this.#processing());
-      else this.#send(this.#processing());
+      else {
+        run.detach();
+        this.#send(this.#processing());
+      }
       await completion;
       run.respond();
     } catch (error) {
@@ -288,7 +292,8 @@ export class Exchange {
   }
 
   #id(identity: Identity): string {
-    return uploadId(identity as Known, this.#service.settings.owner(this.#req));
+    const owner = this.#service.settings.owner(this.#req);
+    return uploadId(identity as Known, { owner, path: pathOf(this.#req.url ?? '/') });
   }
 }
 

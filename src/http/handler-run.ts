@@ -23,6 +23,8 @@ export class HandlerRun {
   readonly #settings: Settings;
   readonly #handler: Handler;
   readonly #completing: CompletingRequest | undefined;
+  /** The client has been answered before the handler began: it runs for nobody now. */
+  #isDetached = false;
   #attempt = 0;
   #capture: ResponseCapture | undefined;
   /** The answer is ours, not the handler's: the content is not what was announced, or the handler failed. */
@@ -54,9 +56,10 @@ export class HandlerRun {
     );
     const content = withRejection();
     const read = () => view.upload.read();
-    const req = holdRequest(this.#completing?.req, context, read, content.reject);
-    const res = this.#completing?.res ?? new ServerResponse(req);
-    this.#capture = new ResponseCapture(res, responseBytes, this.#completing !== undefined);
+    const client = this.#isDetached ? undefined : this.#completing;
+    const req = holdRequest(client?.req, context, read, content.reject);
+    const res = client?.res ?? new ServerResponse(req);
+    this.#capture = new ResponseCapture(res, responseBytes, client !== undefined);
     if (!(await this.#hasDigest(record))) {
       this.#instead = new UploadError('digest_mismatch', 'the content is not what was announced', {
         id: record.id,
@@ -78,6 +81,11 @@ export class HandlerRun {
       if (req.readableFlowing !== true && req.listenerCount('readable') === 0) req.destroy();
     }
   };
+
+  /** Leaves request and response alone, should the handler not have begun. */
+  detach(): void {
+    this.#isDetached = true;
+  }
 
   /** Lets the client have what the handler answered, now that it is stored. */
   respond(): void {

@@ -18,7 +18,11 @@ const hash = (...parts: readonly string[]): string => {
 
 /**
  * The id under which the store keeps the upload. A name belongs to its owner: two callers that choose the
- * same one have two uploads.
+ * same one have two uploads. A session belongs to the path it was begun at: what guards that route guards its
+ * uploads.
  */
-export const uploadId = (identity: Exclude<Identity, { by: 'none' }>, owner: string): string =>
-  identity.by === 'name' ? hash('name', owner, identity.name) : hash('session', identity.token);
+export const uploadId = (
+  identity: Exclude<Identity, { by: 'none' }>,
+  { owner, path }: { readonly owner: string; readonly path: string },
+): string =>
+  identity.by === 'name' ? hash('name', owner, identity.name) : hash('session', path, identity.token);

@@ -22,8 +22,17 @@ export const splitSessionUrl = (
 
 /** A reference of path and query only: behind a proxy that ends TLS, nobody here knows scheme and host. */
 export const sessionUrl = (plain: string, parameter: string, token: string): string => {
-  const target = plain.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').replace(/#.*$/, '');
+  const target = originForm(plain);
+  return `${target}${target.includes('?') ? '&' : '?'}${parameter}=${token}`;
+};
+
+/** The path of a request target, without its query. */
+export const pathOf = (url: string): string => originForm(url).replace(/\?.*$/s, '');
+
+/** RFC 9112 section 3.2.1, whichever form came. */
+const originForm = (url: string): string => {
+  const target = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').replace(/#.*$/s, '');
   // Two slashes at the start would make the first segment a host, and many a client reads `\` as one.
   const path = target.replace(/^[/\\]+/, '/');
-  return `${path.startsWith('/') ? path : `/${path}`}${target.includes('?') ? '&' : '?'}${parameter}=${token}`;
+  return path.startsWith('/') ? path : `/${path}`;
 };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { UploadFacts } from '../../src/engine.ts';
+import type { UploadFacts } from '../../src/engine/facts.ts';
 import { isUploadError } from '../../src/errors.ts';
 import { faultyStore } from '../support/faulty-store.ts';
 import {

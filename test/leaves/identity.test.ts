@@ -9,9 +9,9 @@ const anyToken = fc
   .map((bytes) => Buffer.from(bytes).toString('base64url'));
 const shortText = fc.string({ maxLength: 30 });
 
-const ofName = (name: string, owner = ''): string => uploadId({ by: 'name', name }, owner);
-const ofToken = (token: string, by: 'session' | 'tag' = 'session', owner = ''): string =>
-  uploadId({ by, token }, owner);
+const ofName = (name: string, owner = ''): string => uploadId({ by: 'name', name }, { owner, path: '/a' });
+const ofToken = (token: string, by: 'session' | 'tag' = 'session', owner = '', path = '/a'): string =>
+  uploadId({ by, token }, { owner, path });
 
 describe('a token', () => {
   test('has 128 bits in base64url, and no two are equal', () => {
@@ -148,5 +148,10 @@ describe('an upload id', () => {
         expect(ids).not.toContain(session);
       }),
     );
+  });
+
+  test('of a session belongs to the path it was begun at', () => {
+    const token = newToken();
+    expect(ofToken(token, 'session', '', '/b')).not.toBe(ofToken(token));
   });
 });

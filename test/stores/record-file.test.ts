@@ -2,7 +2,13 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { UploadRecord } from '../../src/store.ts';
-import { decodeRecord, encodeRecord, type RecordFile } from '../../stores/fs/record-file.ts';
+import {
+  decodeRecord,
+  encodeRecord,
+  isAncestor,
+  nextRecord,
+  type RecordFile,
+} from '../../stores/fs/record-file.ts';
 import { anyText } from '../leaves/any-text.ts';
 
 const someText = anyText();
@@ -24,7 +30,11 @@ const anyRecord: fc.Arbitrary<UploadRecord> = fc.record(
   },
   { requiredKeys: ['id', 'createdAt', 'state', 'metadata', 'attempt'] },
 );
-const anyFile: fc.Arbitrary<RecordFile> = fc.record({ record: anyRecord, at: fc.maxSafeNat() });
+const anyFile: fc.Arbitrary<RecordFile> = fc.record({
+  record: anyRecord,
+  at: fc.maxSafeNat(),
+  lineage: fc.array(someText, { maxLength: 5 }),
+});
 
 /** Key order, `undefined` and prototypes aside: a record is what its JSON says. */
 const text = (file: RecordFile | undefined): string | undefined => JSON.stringify(file);
@@ -41,6 +51,7 @@ const sample: RecordFile = {
     response: 'HTTP 201',
   },
   at: 1_700_000_000_123,
+  lineage: ['first', 'second'],
 };
 const whole = encodeRecord(sample);
 
@@ -149,4 +160,30 @@ test('bytes that were never a record are refused', () => {
   );
   expect(decodeRecord(Buffer.alloc(0))).toBeUndefined();
   expect(decodeRecord(Buffer.alloc(4096))).toBeUndefined();
+});
+
+describe('the lineage of a record', () => {
+  const { record } = sample;
+  const descend = (file: RecordFile | undefined, generations: number): RecordFile => {
+    let last = nextRecord(record, file);
+    for (let i = 1; i < generations; i++) last = nextRecord(record, last);
+    return last;
+  };
+
+  test('tells a version that was in force from one that never was', () => {
+    const first = nextRecord(record, undefined);
+    const second = nextRecord(record, first);
+    const rival = nextRecord(record, first);
+    const third = nextRecord(record, second);
+    expect([first, second, third].map((file) => isAncestor(file, third))).toEqual([true, true, true]);
+    expect(isAncestor(rival, third)).toBe(false);
+    expect(isAncestor(third, second)).toBe(false);
+  });
+
+  test('stays short, and knows the last 64 versions', () => {
+    const first = nextRecord(record, undefined);
+    expect(isAncestor(first, descend(first, 63))).toBe(true);
+    expect(isAncestor(first, descend(first, 64))).toBe(false);
+    expect(descend(first, 200).lineage).toHaveLength(64);
+  });
 });
