@@ -263,6 +263,7 @@ export class Engine {
       end: end ?? this.options.maxLength,
       batchBytes: this.options.batchBytes,
       flushMs: this.options.flushMs,
+      writesInFlight: this.store.supports.writesInFlight,
     });
     // Of two requests for the same bytes the newer wins, whichever of them got here first: no lock, no queue.
     const rivals = [...live.transfers].filter((other) => other.overlaps(transfer.start, transfer.limit));

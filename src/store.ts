@@ -78,6 +78,8 @@ export interface StoreCapabilities {
   readonly link: boolean;
   /** The longest content in bytes. */
   readonly maxLength: number;
+  /** How many writes of one connection are worth having under way at once: more only cost memory. */
+  readonly writesInFlight: number;
 }
 
 /**

@@ -5,7 +5,14 @@ import { promisify } from 'node:util';
 import { systemCode, UploadError } from '../src/errors.ts';
 import { IntervalSet, type Range } from '../src/intervals.ts';
 import { isDead, self } from '../src/owner.ts';
-import type { Durability, Store, StoredUpload, StoreWriter, UploadRecord } from '../src/store.ts';
+import type {
+  Durability,
+  Store,
+  StoreCapabilities,
+  StoredUpload,
+  StoreWriter,
+  UploadRecord,
+} from '../src/store.ts';
 import { createFile, ignoring, linkOrCopy, syncDirectory, writeAll } from './fs/files.ts';
 import { decodeEntries } from './fs/journal.ts';
 import { JournalFile } from './fs/journal-file.ts';
@@ -53,15 +60,7 @@ export const fsStore = (directory: string, options: FsStoreOptions = {}): Store 
 
 class FsStore implements Store {
   readonly name = 'fs';
-  readonly supports = {
-    sparse: true,
-    readOpen: true,
-    multiProcess: true,
-    persistent: true,
-    link: true,
-    maxLength: Number.MAX_SAFE_INTEGER,
-  };
-
+  readonly supports: StoreCapabilities;
   readonly #uploads: string;
   readonly #staging: Staging;
   readonly #power: boolean;
@@ -75,6 +74,16 @@ class FsStore implements Store {
     this.#uploads = join(directory, 'uploads');
     this.#staging = new Staging(join(directory, 'staging'));
     this.#power = power;
+    this.supports = {
+      sparse: true,
+      readOpen: true,
+      multiProcess: true,
+      persistent: true,
+      link: true,
+      maxLength: Number.MAX_SAFE_INTEGER,
+      // The kernel lets one thread at a time write a file: a second spins, unless the first waits for the disk.
+      writesInFlight: power ? 2 : 1,
+    };
   }
 
   async create(record: UploadRecord, content?: readonly Uint8Array[]): Promise<void> {

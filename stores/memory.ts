@@ -31,6 +31,7 @@ export const memoryStore = (): Store => {
       persistent: false,
       link: false,
       maxLength: Number.MAX_SAFE_INTEGER,
+      writesInFlight: 1,
     },
 
     async create(record, content = []) {

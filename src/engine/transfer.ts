@@ -27,6 +27,8 @@ export interface TransferOptions {
   readonly batchBytes: number;
   /** … or this long after its first byte. */
   readonly flushMs: number;
+  /** Batches at the store at once. */
+  readonly writesInFlight: number;
 }
 
 interface Batch {
@@ -34,9 +36,6 @@ interface Batch {
   readonly start: number;
   readonly bytes: number;
 }
-
-/** One batch at the disk, one on its way: with a third nothing got faster. */
-const maxInFlight = 2;
 
 /** Many tiny chunks fill a batch too: a vector of iovecs has a bound of its own (IOV_MAX). */
 const maxChunks = 1024;
@@ -56,6 +55,7 @@ export class Transfer {
   readonly #source: TransferSource;
   readonly #batchLimit: number;
   readonly #flushMs: number;
+  readonly #maxInFlight: number;
   readonly #wake = (): void => this.#resume();
 
   #limit: number;
@@ -87,6 +87,7 @@ export class Transfer {
     this.#source = options.source;
     this.#batchLimit = options.batchBytes;
     this.#flushMs = options.flushMs;
+    this.#maxInFlight = options.writesInFlight;
     this.#position = options.start;
     this.#clearUntil = options.start;
     this.#batchStart = options.start;
@@ -150,7 +151,7 @@ export class Transfer {
   /** Sends out what has been gathered, or queues it behind the writes in flight. */
   flush(): void {
     if (this.#batchBytes > 0) this.#ready.push(this.#takeBatch());
-    while (this.#inFlight < maxInFlight) {
+    while (this.#inFlight < this.#maxInFlight) {
       const batch = this.#ready.shift();
       if (batch === undefined) return;
       this.#write(batch);

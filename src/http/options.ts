@@ -78,7 +78,7 @@ export interface ResumableOptions {
   readonly memoryBudget?: number;
   /**
    * Bytes written to the store at once.
-   * @default 1048576 (1 MiB)
+   * @default 2097152 (2 MiB)
    */
   readonly batchBytes?: number;
   /**
@@ -162,7 +162,7 @@ export const settings = (options: ResumableOptions): Settings => {
     idleTimeoutMs: 30_000,
     responseBytes: 64 * KiB,
     memoryBudget: 64 * MiB,
-    batchBytes: MiB,
+    batchBytes: 2 * MiB,
     flushMs: 250,
     checkpointBytes: 16 * MiB,
     checkpointMs: 1000,
