@@ -1,22 +1,18 @@
 // Uploads a file through a network that keeps failing, and shows that not a byte of it is lost or wrong.
 //
 //     npm run demo -- [FILE] [--cuts N] [--seed N] [--size MiB]
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type UploadProgress, type UploadResult, upload } from '../src/client/index.ts';
 import { type Cut, type CuttingProxy, cuttingProxy, randomCuts } from './lib/cutting-proxy.ts';
 import { type Random, randomSeed, seededRandom } from './lib/random.ts';
+import { startUploadServer } from './lib/upload-server.ts';
 
 const MiB = 1024 * 1024;
-const root = fileURLToPath(new URL('..', import.meta.url));
 
 const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
@@ -61,7 +57,8 @@ const run = async (
   const { size } = await stat(file);
   const sum = await sha256(createReadStream(file, { highWaterMark: MiB }));
   const schedule = randomCuts(random, cuts, size);
-  const server = await startServer(directory);
+  const options = '--store fs --durability power --handshake location';
+  const server = await startUploadServer(['--dir', directory, ...options.split(' ')]);
   let proxy: CuttingProxy | undefined;
   try {
     proxy = await cuttingProxy({ target: server.port, cuts: schedule });
@@ -76,12 +73,14 @@ const run = async (
     report(result, schedule, proxy, (performance.now() - started) / 1000, size);
     const problems = await compare(result, size, sum, server.port, signal);
     if (proxy.stats.cuts !== cuts) problems.push(`${proxy.stats.cuts} cuts happened instead of ${cuts}`);
-    const code = await server.stop();
+    server.kill('SIGTERM');
+    const code = await server.exited();
     if (code !== 0) problems.push(`the server ended with ${code} after SIGTERM`);
     return problems;
   } finally {
     await proxy?.close();
-    await server.stop();
+    server.kill('SIGTERM');
+    await server.exited();
   }
 };
 
@@ -132,43 +131,6 @@ const compare = async (
   return checks
     .filter(([, actual, expected]) => actual !== expected)
     .map(([what, actual, expected]) => `${what} is ${actual}, not ${expected}`);
-};
-
-interface Server {
-  readonly port: number;
-  /** Asks it to end; resolves with its exit code, or the signal that ended it. */
-  stop(): Promise<number | string | null>;
-}
-
-const startServer = async (directory: string): Promise<Server> => {
-  const args = '--import tsx src/cli.ts serve --port 0 --store fs --durability power --handshake location';
-  const child = spawn(process.execPath, [...args.split(' '), '--dir', directory], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const stop = async (): Promise<number | string | null> => {
-    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-    }
-    return child.exitCode ?? child.signalCode;
-  };
-  try {
-    return { port: await listening(child), stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-};
-
-const listening = async (child: ChildProcess & { stdout: NodeJS.ReadableStream }): Promise<number> => {
-  for await (const line of createInterface({ input: child.stdout })) {
-    const port = /^listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1];
-    if (port === undefined) continue;
-    child.stdout.resume();
-    return Number(port);
-  }
-  throw new Error('the server ended before it listened');
 };
 
 /** A bar that is redrawn on a terminal, a line for every tenth otherwise. */

@@ -162,6 +162,7 @@ class FsStore implements Store {
     const onClose = (): unknown => this.#journals.delete(journal.path);
     const writer = new FsWriter({ id, content, journal, power: this.#power, onClose });
     try {
+      await journal.open();
       await this.#fold(folder, journal);
     } catch (error) {
       await writer.close();

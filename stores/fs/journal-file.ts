@@ -20,12 +20,21 @@ const openFd = promisify((path: string, done: (error: Error | null, fd: number) 
   open(path, constants.O_CREAT | constants.O_RDWR, 0o600, done),
 );
 
-/** A journal that one writer appends to. Made with its first entry. */
+/**
+ * Room for entries is made before it is needed, in these steps: on a full disk what was written must still be
+ * recorded, or it would have been written in vain.
+ */
+const roomBytes = 4096;
+
+/** A journal that one writer appends to. */
 export class JournalFile {
   readonly path: string;
   readonly #power: boolean;
   #fd: number | undefined;
   #entries = 0;
+  /** Up to here the file has its blocks. */
+  #room = 0;
+  #isNew = false;
 
   constructor(path: string, power: boolean) {
     this.path = path;
@@ -33,33 +42,52 @@ export class JournalFile {
   }
 
   /**
-   * How many entries are safe. Undefined before the first append: then the file is as its last writer left
-   * it. An entry behind these is in the file already, and yet may not be believed: its sync has not ended, or
-   * failed.
+   * How many entries are safe, while it is open. An entry behind these may be in the file already, and yet
+   * may not be believed: its sync has not ended, or failed.
    */
   get safeEntries(): number | undefined {
     return this.#fd === undefined ? undefined : this.#entries;
   }
 
   /**
-   * Adds entries for ranges whose bytes are safe. What is torn behind the last whole entry is overwritten,
-   * never appended to; what fails is taken back, so that nobody finds it there.
+   * Opens it behind its last whole entry: a process that reconnects finds its own. What is torn there is
+   * overwritten, never appended to.
+   */
+  async open(): Promise<void> {
+    const before = await readFile(this.path).catch(ignoring('ENOENT'));
+    const fd = await openFd(this.path);
+    this.#isNew = before === undefined;
+    this.#entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
+    try {
+      await this.#makeRoom(fd, this.#end);
+    } catch (error) {
+      await closeFd(fd);
+      throw error;
+    }
+    this.#fd = fd;
+  }
+
+  /**
+   * Adds entries for ranges whose bytes are safe. What fails is taken back, so that nobody finds it there.
    */
   async append(ranges: readonly Range[]): Promise<void> {
-    const isNew = this.#fd === undefined;
-    const fd = this.#fd ?? (await this.#open());
-    const at = this.#entries === 0 ? 0 : entryOffset(this.#entries);
+    const fd = this.#fd;
+    if (fd === undefined) throw new UploadError('invalid_argument', 'the journal is closed');
     const bytes = encodeEntries(ranges, this.#entries, Date.now());
+    const at = this.#end;
     try {
-      const { bytesWritten } = await writeVector(fd, [bytes], at);
-      if (bytesWritten !== bytes.byteLength) throw new UploadError('no_space', 'a journal entry was torn');
+      await writeFully(fd, bytes, at);
       if (this.#power) await dataSync(fd);
-      if (this.#power && isNew) await syncDirectory(dirname(this.path));
+      if (this.#power && this.#isNew) await syncDirectory(dirname(this.path));
     } catch (error) {
       await truncate(fd, at).catch(() => undefined); // the failure to report is the first one
       throw error;
     }
+    this.#isNew = false;
     this.#entries += ranges.length;
+    if (this.#end + roomBytes / 2 > this.#room) {
+      await this.#makeRoom(fd, Math.max(this.#room, this.#end)).catch(() => undefined); // reported when it is missed
+    }
   }
 
   async close(): Promise<void> {
@@ -68,12 +96,19 @@ export class JournalFile {
     if (fd !== undefined) await closeFd(fd);
   }
 
-  /** Goes on where the journal ends: a process that reconnects finds its own. */
-  async #open(): Promise<number> {
-    const before = await readFile(this.path).catch(ignoring('ENOENT'));
-    const fd = await openFd(this.path);
-    this.#entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
-    this.#fd = fd;
-    return fd;
+  /** Where the next entry goes; the first brings the header with it. */
+  get #end(): number {
+    return this.#entries === 0 ? 0 : entryOffset(this.#entries);
+  }
+
+  /** Zeros are no entry. */
+  async #makeRoom(fd: number, from: number): Promise<void> {
+    await writeFully(fd, Buffer.alloc(roomBytes), from);
+    this.#room = from + roomBytes;
   }
 }
+
+const writeFully = async (fd: number, bytes: Buffer, at: number): Promise<void> => {
+  const { bytesWritten } = await writeVector(fd, [bytes], at);
+  if (bytesWritten !== bytes.byteLength) throw new UploadError('no_space', 'the journal has no room');
+};

@@ -4,19 +4,16 @@
 //     npm run test:kill9 -- [--runs 200] [--seed N] [--store fs] [--durability power]
 //
 // Only what a 308 does not name is sent again: were one byte named that is not there, the sums would differ.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Random, randomSeed, seededRandom } from '../../bench/lib/random.ts';
+import { startUploadServer, type UploadServer } from '../../bench/lib/upload-server.ts';
 import { retryAfterMs } from '../../src/client/backoff.ts';
 import { exchange, type HttpResponse } from '../../src/client/exchange.ts';
 import { Interruption } from '../../src/client/failure.ts';
@@ -29,41 +26,28 @@ const uploadBytes = 24 * 1024 * 1024;
 const mostKills = 4;
 /** Runs that share a folder; bounds the disk space. */
 const batch = 20;
-const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** One server at a time over one folder. */
 class Server {
   readonly #args: readonly string[];
-  #child: (ChildProcess & { stdout: NodeJS.ReadableStream }) | undefined;
+  #current: UploadServer | undefined;
   #ended = false;
-  port = 0;
 
   constructor(args: readonly string[]) {
     this.#args = args;
   }
 
+  get port(): number {
+    return this.#current?.port ?? 0;
+  }
+
   async start(): Promise<void> {
     if (this.#ended) throw new Error('interrupted');
-    const cli = existsSync(join(root, 'dist/src/cli.js'))
-      ? ['dist/src/cli.js']
-      : ['--import', 'tsx', 'src/cli.ts'];
-    const child = spawn(process.execPath, [...cli, 'serve', '--port', '0', ...this.#args], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    this.#child = child;
-    for await (const line of createInterface({ input: child.stdout })) {
-      const port = /^listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1];
-      if (port === undefined) continue;
-      child.stdout.resume();
-      this.port = Number(port);
-      return;
-    }
-    throw new Error('the server ended before it listened');
+    this.#current = await startUploadServer(this.#args);
   }
 
   kill(signal: NodeJS.Signals): void {
-    this.#child?.kill(signal);
+    this.#current?.kill(signal);
   }
 
   /** For good: whoever would go on with it fails. */
@@ -72,12 +56,8 @@ class Server {
     this.kill('SIGKILL');
   }
 
-  /** Resolves with the exit code, or the signal that ended it. */
   async exited(): Promise<number | string | null> {
-    const child = this.#child;
-    if (child === undefined) return null;
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-    return child.exitCode ?? child.signalCode;
+    return (await this.#current?.exited()) ?? null;
   }
 }
 

@@ -1,10 +1,10 @@
 import { appendFile, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Range } from '../../src/intervals.ts';
+import { IntervalSet, type Range } from '../../src/intervals.ts';
 import { isDead } from '../../src/owner.ts';
 import type { Store, StoreWriter } from '../../src/store.ts';
-import { encodeEntries, entrySize, headerSize } from '../../stores/fs/journal.ts';
+import { decodeEntries, encodeEntries, entryOffset, entrySize, headerSize } from '../../stores/fs/journal.ts';
 import {
   content,
   deadOwner,
@@ -54,6 +54,10 @@ const expectBytes = async (world: World, id: string, ranges: readonly Range[]): 
   }
 };
 
+/** Where the last entry of a journal ends; behind it is room for more. */
+const entriesEnd = async (path: string): Promise<number> =>
+  entryOffset(decodeEntries(await readFile(path), new IntervalSet()).entries);
+
 describe('fs: journals', () => {
   test('two writers at once never share one, whether of one instance or of two', async () => {
     const world = await newWorld('fs');
@@ -78,16 +82,17 @@ describe('fs: journals', () => {
   });
 
   test.each<[string, (path: string) => Promise<void>]>([
-    ['cut inside its last entry', async (path) => truncate(path, (await readFile(path)).length - 1)],
+    ['cut inside its last entry', async (path) => truncate(path, (await entriesEnd(path)) - 1)],
     [
       'cut to one byte of its last entry',
-      async (path) => truncate(path, (await readFile(path)).length - entrySize + 1),
+      async (path) => truncate(path, (await entriesEnd(path)) - entrySize + 1),
     ],
     [
       'changed in its last entry',
       async (path) => {
         const all = await readFile(path);
-        all[all.length - entrySize] = (all[all.length - entrySize] ?? 0) ^ 1;
+        const last = (await entriesEnd(path)) - entrySize;
+        all[last] = (all[last] ?? 0) ^ 1;
         await writeFile(path, all);
       },
     ],
@@ -259,4 +264,20 @@ describe('fs: journals of dead processes', () => {
       { start: 70_000, end: 71_000 },
     ]);
   });
+});
+
+test('a journal has room for entries before they are needed, and makes more as it fills', async () => {
+  const world = await newWorld('fs');
+  const store = world.open();
+  const id = await newUpload(store);
+  const writer = await store.writer(id);
+  const [path = ''] = await journals(world, id);
+  const room = async (): Promise<number> => (await readFile(path)).length - (await entriesEnd(path));
+  for (let n = 0; n < 300; n++) {
+    expect(await room()).toBeGreaterThanOrEqual(16 * entrySize);
+    await writer.write([bytes.subarray(n * 2, n * 2 + 1)], n * 2);
+    await writer.sync();
+  }
+  await writer.close();
+  expect(await received(world, id)).toHaveLength(300);
 });
