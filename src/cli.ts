@@ -22,6 +22,8 @@ const usage = `Usage: resumable-http serve [options]
 
 const stopGraceMs = 5000;
 const sweepMs = 60 * 60 * 1000;
+/** What a process of another machine or boot had claimed is free after that. */
+const leaseMs = 31_000;
 
 class UsageError extends Error {}
 
@@ -72,12 +74,16 @@ const serve = async (args: Arguments): Promise<void> => {
   console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`);
 
   const report = (error: unknown): void => console.error(error);
-  listener.retryPending().catch(report);
-  listener.expire().catch(report);
-  const sweep = setInterval(() => listener.expire().catch(report), sweepMs);
+  const sweep = async (): Promise<void> => {
+    await listener.expire();
+    const { held } = await listener.retryPending();
+    timer = setTimeout(() => sweep().catch(report), held > 0 ? leaseMs : sweepMs);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  sweep().catch(report);
 
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  clearInterval(sweep);
+  clearTimeout(timer);
   server.close();
   server.closeIdleConnections();
   await listener.close({ graceMs: stopGraceMs });

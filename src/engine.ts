@@ -1,10 +1,10 @@
 import { MemoryBudget } from './engine/budget.ts';
-import { Completer, type Completion, isHeld, isWhole, type Process } from './engine/completion.ts';
-import { clip, lengthChanged, mergeFacts, newRecord, type UploadFacts } from './engine/facts.ts';
+import { Completer, type Completion, isHeld, type Process } from './engine/completion.ts';
+import { clip, isWhole, lengthChanged, mergeFacts, newRecord, type UploadFacts } from './engine/facts.ts';
 import { LiveUpload } from './engine/live-upload.ts';
 import { Transfer, type TransferSource } from './engine/transfer.ts';
 import { WriteSession } from './engine/write-session.ts';
-import { isUploadError, storeError, UploadError } from './errors.ts';
+import { isUploadError, rethrowFor, UploadError } from './errors.ts';
 import { next } from './lifecycle.ts';
 import type { Store, StoredUpload, UploadRecord } from './store.ts';
 
@@ -21,6 +21,17 @@ export interface EngineOptions {
   readonly expiresAfterMs: number;
   readonly tombstoneMs: number;
   readonly maxAttempts: number;
+  /** Told of failures that no request is there to be told of. */
+  readonly onError: (error: unknown, facts: { readonly id: string }) => void;
+}
+
+/** What became of uploads that had all bytes and no answer. */
+export interface PendingCounts {
+  readonly finished: number;
+  readonly failed: number;
+  /** Tried `maxAttempts` times. */
+  readonly exhausted: number;
+  readonly held: number;
 }
 
 export interface WriteRequest extends UploadFacts {
@@ -76,7 +87,7 @@ export class Engine {
 
   /** Undefined when no such upload was ever seen. Rejects with `gone` when it was removed or has expired. */
   async find(id: string): Promise<StoredUpload | undefined> {
-    const stored = await this.store.load(id).catch(rethrow(id));
+    const stored = await this.store.load(id).catch(rethrowFor(id));
     if (stored === undefined) return undefined;
     const inUse = (this.#live.get(id)?.transfers.size ?? 0) > 0;
     if (stored.record.state === 'removed' || (this.#hasExpired(stored) && !inUse)) {
@@ -96,7 +107,7 @@ export class Engine {
   async create(id: string, facts: UploadFacts, metadata: UploadRecord['metadata'] = {}): Promise<void> {
     this.#assertOpen();
     this.#assertLength(facts.length);
-    await this.store.create(newRecord(id, facts, metadata)).catch(rethrow(id));
+    await this.store.create(newRecord(id, facts, metadata)).catch(rethrowFor(id));
   }
 
   /**
@@ -153,7 +164,7 @@ export class Engine {
 
   /** Removes an upload nobody was ever told of, and so nobody can ask for: no tombstone. */
   async forget(id: string): Promise<void> {
-    await this.store.purge(id).catch(rethrow(id));
+    await this.store.purge(id).catch(rethrowFor(id));
   }
 
   complete(id: string, process: Process): Promise<Completion> {
@@ -162,22 +173,24 @@ export class Engine {
 
   /**
    * Runs the handler for uploads that have all bytes and no answer, because a process died or the handler
-   * failed: once each, one after another, up to `maxAttempts` runs in all.
+   * failed: once each, one after another, up to `maxAttempts` runs in all. `held` are those that another
+   * process may still be at work on; a call after `leaseMs` finds out.
    */
-  async retryPending(process: Process): Promise<{ finished: number; failed: number; exhausted: number }> {
-    const counts = { finished: 0, failed: 0, exhausted: 0 };
-    for await (const id of this.store.list()) {
-      if (this.#closing) break;
-      if (this.#live.has(id)) continue; // its own request sees to it
-      const stored = await this.find(id).catch(unless('gone'));
-      if (stored === undefined || !isWhole(stored) || stored.record.state === 'finished') continue;
-      if (isHeld(stored.record)) continue;
-      if (stored.record.attempt >= this.options.maxAttempts) counts.exhausted++;
+  async retryPending(process: Process): Promise<PendingCounts> {
+    const counts = { finished: 0, failed: 0, exhausted: 0, held: 0 };
+    await this.#forEach(async (id) => {
+      const stored = await this.find(id);
+      if (stored === undefined || !isWhole(stored) || stored.record.state === 'finished') return;
+      if (isHeld(stored.record)) counts.held++;
+      else if (stored.record.attempt >= this.options.maxAttempts) counts.exhausted++;
       else {
-        const { kind } = await this.complete(id, process).catch(() => ({ kind: 'failed' as const }));
-        if (kind !== 'running') counts[kind]++;
+        const { kind } = await this.complete(id, process).catch((error: unknown) => {
+          this.options.onError(error, { id });
+          return { kind: 'failed' as const };
+        });
+        counts[kind === 'running' ? 'held' : kind]++;
       }
-    }
+    });
     return counts;
   }
 
@@ -187,23 +200,20 @@ export class Engine {
    */
   async expire(now = Date.now()): Promise<{ expired: number; purged: number }> {
     const counts = { expired: 0, purged: 0 };
-    for await (const id of this.store.list()) {
-      if (this.#closing) break;
-      const stored = await this.store.load(id).catch(unless('gone'));
-      if (stored === undefined || this.#live.has(id)) continue;
+    await this.#forEach(async (id) => {
+      const stored = await this.store.load(id);
+      if (stored === undefined) return;
       const { record } = stored;
-      if (record.state === 'removed') {
-        if ((record.removedAt ?? 0) + this.options.tombstoneMs <= now) {
-          await this.forget(id);
-          counts.purged++;
-        } else await this.store.discard(id).catch(rethrow(id)); // a crash may have come between
-      } else if (record.state === 'finished' && record.moved === true) {
-        await this.store.discard(id).catch(rethrow(id)); // likewise
-        if (this.#hasExpired(stored, now) && (await this.#tombstone(stored))) counts.expired++;
-      } else if (this.#hasExpired(stored, now)) {
-        if (await this.#tombstone(stored)) counts.expired++;
+      const isTombstone = record.state === 'removed';
+      if (isTombstone && (record.removedAt ?? 0) + this.options.tombstoneMs <= now) {
+        await this.forget(id);
+        counts.purged++;
+        return;
       }
-    }
+      // A crash may have come between the record and the removal of the bytes.
+      if (isTombstone || record.moved === true) await this.store.discard(id);
+      if (!isTombstone && this.#hasExpired(stored, now) && (await this.#tombstone(stored))) counts.expired++;
+    });
     return counts;
   }
 
@@ -220,6 +230,19 @@ export class Engine {
     }
     await this.#idle();
     await this.store.close();
+  }
+
+  /**
+   * Every upload that no request is at work on. One that fails is reported, and keeps no other from its turn.
+   */
+  async #forEach(visit: (id: string) => Promise<void>): Promise<void> {
+    for await (const id of this.store.list()) {
+      if (this.#closing) return;
+      if (this.#live.has(id)) continue;
+      await visit(id).catch((error: unknown) => {
+        if (!isUploadError(error, 'gone')) this.options.onError(error, { id });
+      });
+    }
   }
 
   /** What the store knows comes in; a fact that is new is stated, one that differs refuses the request. */
@@ -270,6 +293,7 @@ export class Engine {
     const reason = new UploadError('superseded', 'a newer request brings the same bytes', { id: live.id });
     if (rivals.some((other) => other.arrival > arrival)) throw reason;
     live.transfers.add(transfer);
+    if (this.#closing) transfer.stop(new UploadError('closing', 'the server is stopping'));
     for (const other of rivals) other.stop(reason);
     await Promise.all(rivals.map((other) => other.end()));
     const { endsContent } = request;
@@ -280,7 +304,7 @@ export class Engine {
       { endsContent, maxLength },
       {
         state: async (facts) => (await this.#state(await this.require(live.id), facts)).record,
-        load: () => this.require(live.id),
+        load: () => this.find(live.id),
         release: () => this.#release(live),
         forget: () => this.forget(live.id),
       },
@@ -293,12 +317,12 @@ export class Engine {
       const record = mergeFacts(current.record, facts);
       this.#assertLength(record.length);
       if (record === current.record || record.state !== 'open') return current;
-      const end = current.received.at(-1)?.end ?? 0;
+      const end = Math.max(current.received.at(-1)?.end ?? 0, this.#live.get(record.id)?.end ?? 0);
       if (record.length !== undefined && record.length < end) {
         throw lengthChanged(record.id, end, record.length);
       }
       const stated = { ...record, state: next(record.state, 'state', record.id) };
-      if (await this.store.update(current.version, stated).catch(rethrow(record.id))) {
+      if (await this.store.update(current.version, stated).catch(rethrowFor(record.id))) {
         const live = stated.length === undefined ? undefined : this.#live.get(record.id);
         for (const transfer of live?.transfers ?? []) transfer.bound(stated.length as number);
         return { ...current, record: stated, version: current.version + 1 };
@@ -331,10 +355,10 @@ export class Engine {
       attempt: record.attempt,
       removedAt: Date.now(),
     };
-    if (!(await this.store.update(version, tombstone).catch(rethrow(record.id)))) return false;
+    if (!(await this.store.update(version, tombstone).catch(rethrowFor(record.id)))) return false;
     const reason = new UploadError('gone', 'the upload was removed', { id: record.id });
     for (const transfer of this.#live.get(record.id)?.transfers ?? []) transfer.stop(reason);
-    await this.store.discard(record.id).catch(rethrow(record.id));
+    await this.store.discard(record.id).catch(rethrowFor(record.id));
     return true;
   }
 
@@ -357,7 +381,7 @@ export class Engine {
     if (this.#live.get(live.id) === live) this.#live.delete(live.id);
     this.#releasing++;
     try {
-      await live.close().catch(rethrow(live.id));
+      await live.close().catch(rethrowFor(live.id));
     } finally {
       this.#releasing--;
       this.#wakeIdle();
@@ -384,17 +408,5 @@ export class Engine {
     throw new UploadError('too_large', 'the upload is too long', { expected: most, actual: length });
   }
 }
-
-const rethrow =
-  (id: string) =>
-  (error: unknown): never => {
-    throw storeError(error, id);
-  };
-
-const unless =
-  (code: 'gone') =>
-  (error: unknown): undefined => {
-    if (!isUploadError(error, code)) throw error;
-  };
 
 const timeout = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

@@ -100,6 +100,13 @@ export const systemCode = (error: unknown): string | undefined =>
 /** EDQUOT and EFBIG mean for an upload what ENOSPC means: the bytes do not fit here. */
 const full = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
+/** To `catch` what a store threw with. */
+export const rethrowFor =
+  (id: string) =>
+  (error: unknown): never => {
+    throw storeError(error, id);
+  };
+
 /** Wraps whatever a store threw; an `UploadError` is passed on as it is. */
 export const storeError = (error: unknown, id?: string): UploadError => {
   if (error instanceof UploadError) return error;

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { Engine } from './engine.ts';
+import { Engine, type PendingCounts } from './engine.ts';
 import { Exchange, type Service } from './http/exchange.ts';
 import { HandlerRun } from './http/handler-run.ts';
 import { type Handler, type ResumableOptions, type Settings, settings } from './http/options.ts';
@@ -36,8 +36,11 @@ export interface ResumableListener {
    * runs.
    */
   remove(id: string): Promise<void>;
-  /** Runs the handler for uploads that have all bytes and no answer. To be called once at start. */
-  retryPending(): Promise<{ finished: number; failed: number; exhausted: number }>;
+  /**
+   * Runs the handler for uploads that have all bytes and no answer. To be called at start,
+   * and again after `leaseMs` if some are `held`: those that a process of another machine or boot had begun.
+   */
+  retryPending(): Promise<PendingCounts>;
   /** Removes what has expired. To be called at start and then now and again. */
   expire(): Promise<{ expired: number; purged: number }>;
   /** What is being worked on at this moment: what a leak would show in. */
@@ -124,7 +127,7 @@ const warnOfRequestTimeout = (socket: Socket): void => {
   warned = true;
   process.emitWarning(
     `server.requestTimeout is ${server.requestTimeout} ms: uploads that take longer are cut off. ` +
-      'Set it to 0 (idleTimeoutMs takes its place), or use listen().',
+      'Set it to 0 (idleTimeoutMs takes its place) and headersTimeout to 60000, or use listen().',
     { code: 'RESUMABLE_HTTP_REQUEST_TIMEOUT' },
   );
 };

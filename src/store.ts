@@ -149,11 +149,11 @@ export interface Store {
   list(): AsyncIterable<string>;
 
   /**
-   * Where `supports.link`: makes the complete content appear at `path` under a second name, synced with its
-   * directory under `power`. The store's own name stays until `discard`. Rejects with `target_exists` when
-   * there is another file; a target that already is this content is success.
+   * Where `supports.link`: makes the complete content, `length` bytes and no more, appear at `path` under a
+   * second name, synced with its directory under `power`. The store's own name stays until `discard`. Rejects
+   * with `target_exists` when there is another file; a target that already is this content is success.
    */
-  link?(id: string, path: string): Promise<void>;
+  link?(id: string, path: string, length: number): Promise<void>;
 
   /** Releases everything this instance holds. Its writers are closed before. */
   close(): Promise<void>;

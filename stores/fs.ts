@@ -1,10 +1,24 @@
+import { randomBytes } from 'node:crypto';
 import { constants, open as openCallback } from 'node:fs';
-import { access, link, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import {
+  access,
+  link,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+} from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { systemCode, UploadError } from '../src/errors.ts';
 import { IntervalSet, type Range } from '../src/intervals.ts';
 import { isDead, self } from '../src/owner.ts';
+import { placeLink, syncDirectory } from '../src/place-file.ts';
 import type {
   Durability,
   Store,
@@ -13,7 +27,7 @@ import type {
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { createFile, ignoring, linkOrCopy, syncDirectory, writeAll } from './fs/files.ts';
+import { createFile, ignoring, writeAll } from './fs/files.ts';
 import { decodeEntries } from './fs/journal.ts';
 import { JournalFile } from './fs/journal-file.ts';
 import { FileReader } from './fs/reader.ts';
@@ -65,6 +79,9 @@ class FsStore implements Store {
   readonly #staging: Staging;
   readonly #power: boolean;
   readonly #instance = ++instances;
+  readonly #author = randomBytes(6).toString('base64url');
+  /** Uploads a version of whose record this instance is just putting in force. */
+  readonly #publishing = new Set<string>();
   readonly #shards = new Set<string>();
   /** Journals this instance has open, by path; two writers of one upload must not share one. */
   readonly #journals = new Map<string, JournalFile>();
@@ -81,7 +98,8 @@ class FsStore implements Store {
       persistent: true,
       link: true,
       maxLength: Number.MAX_SAFE_INTEGER,
-      // The kernel lets one thread at a time write a file: a second spins, unless the first waits for the disk.
+      // The kernel lets one thread at a time write a file: a second spins, unless the first waits for the
+      // disk.
       writesInFlight: power ? 2 : 1,
     };
   }
@@ -93,7 +111,7 @@ class FsStore implements Store {
     try {
       const name = content === undefined ? 'content' : 'whole';
       await createFile(join(building, name), content ?? [], this.#power && content !== undefined);
-      const bytes = encodeRecord(nextRecord(record, undefined));
+      const bytes = encodeRecord(nextRecord(record, undefined, this.#author));
       await createFile(join(building, 'record.1'), [bytes], this.#power);
       if (this.#power) await syncDirectory(building);
       await this.#makeShard(record.id);
@@ -118,6 +136,7 @@ class FsStore implements Store {
       const { record, at } = file;
       const index = await this.#index(folder, names, record);
       if (!index.isLost) {
+        if (this.#power && (index.isFresh || this.#isFresh(file, folder))) await syncDirectory(folder);
         return { record, version, received: index.received, activeAt: Math.max(at, index.activeAt) };
       }
       // Between two looks the upload may have ended, and its content with it; it is lost if nothing else
@@ -137,8 +156,11 @@ class FsStore implements Store {
     const { id } = record;
     const folder = this.#path(id);
     const previous = await readRecord(folder, version);
-    if (previous === undefined || previous === 'unreadable') return false;
-    const file = nextRecord(record, previous);
+    if (previous === undefined || previous === 'unreadable') {
+      if (reserve === undefined) await this.#staging.release(id);
+      return false;
+    }
+    const file = nextRecord(record, previous, this.#author);
     const bytes = encodeRecord(file);
     const room = bytes.byteLength + (reserve ?? 0);
     const reserved = reserve !== undefined && (await this.#staging.reserve(id, room, this.#power));
@@ -146,8 +168,10 @@ class FsStore implements Store {
     let won = false;
     try {
       await this.#writeRecord(path, bytes);
+      this.#publishing.add(folder);
       won = await this.#publish(path, folder, version + 1, file);
     } finally {
+      this.#publishing.delete(folder);
       await rm(path, { force: true });
       if (reserved && !won) await this.#staging.release(id);
     }
@@ -200,8 +224,11 @@ class FsStore implements Store {
     }
   }
 
-  async link(id: string, path: string): Promise<void> {
-    await linkOrCopy(await this.#contentPath(id), resolve(path), this.#power);
+  async link(id: string, path: string, length: number): Promise<void> {
+    const content = await this.#contentPath(id);
+    // Bytes past the end came before the end was known: they must not go along.
+    if ((await stat(content)).size > length) await truncate(content, length);
+    await placeLink(content, resolve(path), this.#power);
   }
 
   close(): Promise<void> {
@@ -210,17 +237,21 @@ class FsStore implements Store {
 
   /** Once, on first use, and in a time that does not depend on how many uploads there are. */
   #prepare(): Promise<void> {
-    this.#ready ??= Promise.all([
-      mkdir(this.#uploads, { recursive: true, mode: 0o700 }),
-      this.#staging.prepare(),
-    ]).then(
-      () => undefined,
-      (error: unknown) => {
-        this.#ready = undefined;
-        throw error;
-      },
-    );
+    this.#ready ??= this.#makeFolders().catch((error: unknown) => {
+      this.#ready = undefined;
+      throw error;
+    });
     return this.#ready;
+  }
+
+  async #makeFolders(): Promise<void> {
+    const first = await mkdir(this.#uploads, { recursive: true, mode: 0o700 });
+    await this.#staging.prepare();
+    if (!this.#power || first === undefined) return;
+    // A name is safe when the folder that holds it is synced: of every folder that was made just now.
+    for (let path = this.#uploads; path !== dirname(first); path = dirname(path)) {
+      await syncDirectory(dirname(path));
+    }
   }
 
   async #makeShard(id: string): Promise<void> {
@@ -256,25 +287,29 @@ class FsStore implements Store {
     folder: string,
     names: readonly string[],
     { state, length = 0 }: UploadRecord,
-  ): Promise<{ received: readonly Range[]; activeAt: number; isLost: boolean }> {
-    if (state === 'removed') return { received: [], activeAt: 0, isLost: false };
+  ): Promise<Index> {
+    const nothing: Index = { received: [], activeAt: 0, isLost: false, isFresh: false };
+    if (state === 'removed') return nothing;
     // A finished upload's content is the application's; what was answered stays true whatever became of it.
     if (state === 'finished') {
-      return { received: IntervalSet.from([{ start: 0, end: length }]).ranges(), activeAt: 0, isLost: false };
+      return { ...nothing, received: IntervalSet.from([{ start: 0, end: length }]).ranges() };
     }
     const received = new IntervalSet();
     let activeAt = 0;
+    let isFresh = false;
     for (const journal of names.filter((entry) => entry.startsWith('journal.'))) {
       const content = await this.#readJournal(join(folder, journal), received);
       // One that is missing has been folded into another since we looked: then this is not the union.
-      if (content === undefined) return { received: [], activeAt, isLost: true };
+      if (content === undefined) return { ...nothing, isLost: true };
       activeAt = Math.max(activeAt, content.activeAt);
+      isFresh ||= content.isFresh;
     }
     // After the journals: content grows before its index does.
     const whole = names.includes('whole');
     const size = (await stat(join(folder, whole ? 'whole' : 'content')).catch(ignoring('ENOENT')))?.size;
     if (whole) received.add(0, size ?? 0);
-    return { received: received.ranges(), activeAt, isLost: size === undefined || size < received.end };
+    const isLost = size === undefined || size < received.end;
+    return { received: received.ranges(), activeAt, isLost, isFresh };
   }
 
   /**
@@ -282,20 +317,31 @@ class FsStore implements Store {
    * another process has only just written may not be on the disk yet, so under `power` it is synced before it
    * is believed.
    */
-  async #readJournal(path: string, received: IntervalSet): Promise<{ activeAt: number } | undefined> {
+  async #readJournal(
+    path: string,
+    received: IntervalSet,
+  ): Promise<{ activeAt: number; isFresh: boolean } | undefined> {
     const limit = this.#journals.get(path)?.safeEntries;
     const handle = await open(path, 'r').catch(ignoring('ENOENT'));
     if (handle === undefined) return undefined;
     try {
       const bytes = await handle.readFile();
       const isForeign = !path.includes(`journal.${self}.${this.#instance}-`);
-      if (this.#power && isForeign && Date.now() - (await handle.stat()).mtimeMs < writebackMs) {
-        await handle.datasync();
-      }
-      return decodeEntries(bytes, received, limit);
+      const isFresh = this.#power && isForeign && Date.now() - (await handle.stat()).mtimeMs < writebackMs;
+      if (isFresh) await handle.datasync();
+      return { ...decodeEntries(bytes, received, limit), isFresh };
     } finally {
       await handle.close();
     }
+  }
+
+  /**
+   * Whether a record may be in force without its name being on the disk: another process may have only just
+   * made it.
+   */
+  #isFresh({ at, lineage }: RecordFile, folder: string): boolean {
+    if (Date.now() - at > writebackMs) return false;
+    return lineage.at(-1)?.startsWith(this.#author) !== true || this.#publishing.has(folder);
   }
 
   async #openContent(id: string, folder: string): Promise<number> {
@@ -356,6 +402,17 @@ class FsStore implements Store {
     if (!isId(id)) throw new UploadError('invalid_argument', 'not an upload id', { actual: id });
     return join(this.#shard(id), id);
   }
+}
+
+interface Index {
+  readonly received: readonly Range[];
+  readonly activeAt: number;
+  /** Whether the content is shorter than the index says, or a part of the index has gone meanwhile. */
+  readonly isLost: boolean;
+  /**
+   * Whether another process has written to the index so lately that its files' names may not be on the disk.
+   */
+  readonly isFresh: boolean;
 }
 
 const isId = (name: string): boolean => /^[A-Za-z0-9_-]{16,64}$/.test(name);

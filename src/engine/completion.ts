@@ -1,8 +1,8 @@
-import { storeError, UploadError } from '../errors.ts';
-import { IntervalSet } from '../intervals.ts';
+import { rethrowFor, UploadError } from '../errors.ts';
 import { next } from '../lifecycle.ts';
 import { isDead, self } from '../owner.ts';
 import type { Store, StoredUpload, UploadRecord } from '../store.ts';
+import { isWhole } from './facts.ts';
 import { Lease } from './lease.ts';
 
 /** What the handler made of an upload. */
@@ -25,6 +25,7 @@ export interface CompleterOptions {
   readonly leaseMs: number;
   /** Bytes kept free for the response before the handler starts. */
   readonly reserveBytes: number;
+  readonly onError: (error: unknown, facts: { readonly id: string }) => void;
 }
 
 let completers = 0;
@@ -65,14 +66,19 @@ export class Completer {
       if (!(lease instanceof Lease)) return lease;
       const verdict = await this.#judge(lease, process);
       if (verdict.kind === 'failed') {
-        await lease.end('release').catch(wrapped(id));
+        await lease.end('release').catch(rethrowFor(id));
         return verdict;
       }
       const facts = verdict.discard ? { moved: true } : {};
-      const record = await lease.end('finish', { response: verdict.response, ...facts }).catch(wrapped(id));
+      const record = await lease
+        .end('finish', { response: verdict.response, ...facts })
+        .catch(rethrowFor(id));
       // A lost lease means that another attempt is under way or has ended: what it stores is the answer.
       if (record === undefined) continue;
-      if (verdict.discard) await this.#store.discard(id).catch(wrapped(id));
+      // The answer is stored whatever becomes of this; `Engine.expire` discards again.
+      if (verdict.discard) {
+        await this.#store.discard(id).catch((error: unknown) => this.#options.onError(error, { id }));
+      }
       return { kind: 'finished', record };
     }
   }
@@ -81,7 +87,7 @@ export class Completer {
     try {
       return await process(lease.record);
     } catch (error) {
-      await lease.end('release').catch(wrapped(lease.record.id));
+      await lease.end('release').catch(rethrowFor(lease.record.id));
       throw error;
     }
   }
@@ -105,22 +111,12 @@ export class Completer {
         claim: { owner: this.#owner, expiresAt: Date.now() + this.#options.leaseMs },
       };
       const { leaseMs, reserveBytes } = this.#options;
-      const won = await this.#store.update(version, claimed, { reserve: reserveBytes }).catch(wrapped(id));
+      const won = await this.#store.update(version, claimed, { reserve: reserveBytes }).catch(rethrowFor(id));
       if (won) return new Lease(this.#store, claimed, version + 1, leaseMs, reserveBytes);
     }
   }
 }
 
-/** Whether every byte is there, so that only the handler's answer is missing. */
-export const isWhole = ({ record, received }: Pick<StoredUpload, 'record' | 'received'>): boolean =>
-  record.length !== undefined && IntervalSet.from(received).covers(0, record.length);
-
 /** Whether whoever claimed the upload must still be believed to be at work on it. */
 export const isHeld = ({ claim }: UploadRecord): boolean =>
   claim !== undefined && claim.expiresAt > Date.now() && !isDead(claim.owner);
-
-const wrapped =
-  (id: string) =>
-  (error: unknown): never => {
-    throw error instanceof UploadError ? error : storeError(error, id);
-  };

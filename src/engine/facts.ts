@@ -1,5 +1,5 @@
 import { UploadError } from '../errors.ts';
-import type { Range } from '../intervals.ts';
+import { IntervalSet, type Range } from '../intervals.ts';
 import type { StoredUpload, UploadRecord } from '../store.ts';
 
 /** What may be stated about an upload, each once and never otherwise. */
@@ -8,6 +8,10 @@ export interface UploadFacts {
   readonly digest?: string | undefined;
   readonly context?: string | undefined;
 }
+
+/** Whether every byte is there, so that only the handler's answer is missing. */
+export const isWhole = ({ record, received }: Pick<StoredUpload, 'record' | 'received'>): boolean =>
+  record.length !== undefined && IntervalSet.from(received).covers(0, record.length);
 
 /**
  * What is stored past the length counts for nothing: another process may have taken it before it could know

@@ -1,5 +1,5 @@
 import { next } from '../lifecycle.ts';
-import type { Store, UploadRecord } from '../store.ts';
+import type { Claim, Store, UploadRecord } from '../store.ts';
 
 /**
  * A claim this process holds on the completion of one upload. The record changes under it only by its own
@@ -41,28 +41,42 @@ export class Lease {
   ): Promise<UploadRecord | undefined> {
     clearInterval(this.#timer);
     await this.#busy;
-    if (this.#lost) return undefined;
     const { claim: _, ...record } = this.#record;
     const ended = { ...record, ...facts, state: next(record.state, transition, record.id) };
+    // Of a lease that was lost this fails too, and the store lets go of what it kept for it.
     return (await this.#store.update(this.#version, ended)) ? ended : undefined;
   }
 
   #renew(): void {
-    this.#busy = this.#busy.then(async () => {
-      if (this.#lost || this.#record.claim === undefined) return;
-      const record: UploadRecord = {
-        ...this.#record,
-        state: next(this.#record.state, 'renew', this.#record.id),
-        claim: { ...this.#record.claim, expiresAt: Date.now() + this.#leaseMs },
-      };
-      try {
-        this.#lost = !(await this.#store.update(this.#version, record, { reserve: this.#reserve }));
+    this.#busy = this.#busy.then(() => this.#renewNow());
+  }
+
+  async #renewNow(): Promise<void> {
+    const { claim } = this.#record;
+    if (this.#lost || claim === undefined) return;
+    const state = next(this.#record.state, 'renew', this.#record.id);
+    const record: UploadRecord = {
+      ...this.#record,
+      state,
+      claim: { ...claim, expiresAt: Date.now() + this.#leaseMs },
+    };
+    try {
+      if (await this.#store.update(this.#version, record, { reserve: this.#reserve })) {
         this.#record = record;
         this.#version++;
-      } catch {
-        // A renewal that failed is tried again a third of the lease later; if none gets through, the lease
-        // lapses, which is what it is for.
-      }
-    });
+      } else await this.#look(claim);
+    } catch {
+      // Whether it was stored is unknown. A renewal that failed is tried again a third of the lease later; if
+      // none gets through, the lease lapses, which is what it is for.
+    }
+  }
+
+  /** A renewal that failed after it was stored has made a version of ours that we did not know of. */
+  async #look({ owner }: Claim): Promise<void> {
+    const stored = await this.#store.load(this.#record.id);
+    this.#lost = stored?.record.claim?.owner !== owner || stored.record.attempt !== this.#record.attempt;
+    if (stored === undefined || this.#lost) return;
+    this.#record = stored.record;
+    this.#version = stored.version;
   }
 }

@@ -61,6 +61,14 @@ export class LiveUpload {
     this.#pending = record;
   }
 
+  /** The highest byte that any request here has brought, safe or not. */
+  get end(): number {
+    return Math.max(
+      this.written.end,
+      ...[...this.transfers].map(({ position, start }) => (position > start ? position : 0)),
+    );
+  }
+
   /** Takes in what the store, and so other processes, know. */
   merge(stored: StoredUpload): void {
     this.safe.addAll(stored.received);
@@ -95,7 +103,7 @@ export class LiveUpload {
     return writing;
   }
 
-  /** Makes safe all that the transfers hold, in whatever state it is. */
+  /** Makes safe what the transfers have given to the store by now, and what they were gathering. */
   async checkpointAll(): Promise<void> {
     for (const transfer of this.transfers) transfer.flush();
     await Promise.allSettled(this.#writes); // a write that fails is its transfer's to report

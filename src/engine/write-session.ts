@@ -1,8 +1,7 @@
 import { UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 import type { StoredUpload, UploadRecord } from '../store.ts';
-import { isWhole } from './completion.ts';
-import type { UploadFacts } from './facts.ts';
+import { isWhole, type UploadFacts } from './facts.ts';
 import type { LiveUpload } from './live-upload.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -15,7 +14,8 @@ export interface SessionTerms {
 /** What a session needs of the engine. */
 export interface SessionEngine {
   state(facts: UploadFacts): Promise<UploadRecord>;
-  load(): Promise<StoredUpload>;
+  /** Undefined when the upload does not exist yet. */
+  load(): Promise<StoredUpload | undefined>;
   release(): Promise<void>;
   forget(): Promise<void>;
 }
@@ -62,7 +62,7 @@ export class WriteSession {
 
   /** What may be acknowledged now: safe, and the upload still there. Rejects with `gone`. */
   async acknowledge(): Promise<readonly Range[]> {
-    return (await this.#engine.load()).received;
+    return (await this.#engine.load())?.received ?? [];
   }
 
   /**
@@ -128,9 +128,9 @@ export class WriteSession {
   }
 
   async #result(): Promise<WriteResult> {
-    if (this.#live.pending !== undefined)
-      return { received: [], length: this.#live.pending.length, whole: false };
-    const { record, received } = await this.#engine.load();
+    const stored = await this.#engine.load();
+    if (stored === undefined) return { received: [], length: this.#live.pending?.length, whole: false };
+    const { record, received } = stored;
     return { received, length: record.length, whole: isWhole({ record, received }) };
   }
 }

@@ -35,8 +35,8 @@ export const answer = (
     res.end(head.body);
     return;
   }
-  if (head.body === undefined) res.flushHeaders();
-  else res.write(head.body);
+  res.flushHeaders();
+  if (head.body !== undefined && head.body.length > 0) res.write(head.body);
   drain(req, limits, () => res.end());
 };
 

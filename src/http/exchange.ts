@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Completion } from '../engine/completion.ts';
+import { isWhole } from '../engine/facts.ts';
 import type { WriteSession } from '../engine/write-session.ts';
 import type { Engine } from '../engine.ts';
 import { isUploadError, UploadError } from '../errors.ts';
@@ -7,7 +8,6 @@ import type { Range } from '../intervals.ts';
 import type { Command, Dialect, Identity, Outcome, WriteCommand } from '../protocol/dialect.ts';
 import { newToken, uploadId } from '../protocol/identity.ts';
 import { pathOf } from '../protocol/session-url.ts';
-import type { UploadRecord } from '../store.ts';
 import { type AnswerHead, answer } from './answer.ts';
 import { type BodyEnd, BodySource } from './body.ts';
 import { captureContext } from './context.ts';
@@ -97,10 +97,9 @@ export class Exchange {
     const stored = await this.#service.engine.query(id, { length: command.length, context });
     if (stored === undefined && command.absent === 'refuse')
       throw new UploadError('not_found', 'unknown', { id });
-    const received = stored?.received ?? [];
-    if (stored === undefined || isIncomplete(stored.record, received))
-      this.#answer({ kind: 'incomplete', received });
-    else await this.#complete(id);
+    if (stored === undefined || (stored.record.state === 'open' && !isWhole(stored))) {
+      this.#answer({ kind: 'incomplete', received: stored?.received ?? [] });
+    } else await this.#complete(id);
   }
 
   async #abort(command: Extract<Command, { kind: 'abort' }>): Promise<boolean> {
@@ -213,7 +212,8 @@ export class Exchange {
     const { engine, settings, handler } = this.#service;
     const run = new HandlerRun(settings, handler, { req: this.#req, res: this.#res });
     const completion = engine.complete(id, run.process);
-    const patience = sleep(settings.completeWaitMs);
+    // Whoever was never told how to come back cannot be asked to: it waits, as it would without us.
+    const patience = sleep(this.#isTold ? settings.completeWaitMs : undefined);
     try {
       const result = await Promise.race([completion, patience.over]);
       if (result !== undefined) return await this.#conclude(result, run);
@@ -297,22 +297,16 @@ export class Exchange {
   }
 }
 
-const isIncomplete = ({ state, length }: UploadRecord, received: readonly Range[]): boolean => {
-  if (state !== 'open') return false;
-  if (length === undefined) return true;
-  const [first] = received;
-  return length > 0 && !(first?.start === 0 && first.end >= length);
-};
-
 const internal = (error: unknown): UploadError =>
   error instanceof UploadError
     ? error
     : new UploadError('invalid_argument', 'internal error', { cause: error });
 
-const sleep = (ms: number): { readonly over: Promise<undefined>; cancel(): void } => {
+/** Undefined: for ever. */
+const sleep = (ms: number | undefined): { readonly over: Promise<undefined>; cancel(): void } => {
   let timer: NodeJS.Timeout | undefined;
   const over = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
+    if (ms !== undefined) timer = setTimeout(() => resolve(undefined), ms);
   });
   return { over, cancel: () => clearTimeout(timer) };
 };

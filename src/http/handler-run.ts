@@ -2,6 +2,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Verdict } from '../engine/completion.ts';
 import { UploadError } from '../errors.ts';
 import { parseDigest } from '../headers/digest.ts';
+import { contentDigest } from '../place-file.ts';
 import { problemResponse } from '../protocol/problem.ts';
 import type { UploadRecord } from '../store.ts';
 import type { AnswerHead } from './answer.ts';
@@ -10,7 +11,7 @@ import { holdRequest } from './held-request.ts';
 import type { Handler, Settings } from './options.ts';
 import { ResponseCapture } from './response-capture.ts';
 import { encodeHead } from './stored-response.ts';
-import { contentDigest, handlerUpload } from './upload.ts';
+import { handlerUpload, type UploadRequest } from './upload.ts';
 
 /** The request that completes an upload; a retry at start has none. */
 export interface CompletingRequest {
@@ -25,6 +26,7 @@ export class HandlerRun {
   readonly #completing: CompletingRequest | undefined;
   /** The client has been answered before the handler began: it runs for nobody now. */
   #isDetached = false;
+  #isRerun = false;
   #attempt = 0;
   #capture: ResponseCapture | undefined;
   /** The answer is ours, not the handler's: the content is not what was announced, or the handler failed. */
@@ -56,10 +58,13 @@ export class HandlerRun {
     );
     const content = withRejection();
     const read = () => view.upload.read();
-    const client = this.#isDetached ? undefined : this.#completing;
+    // Once for one client: where a lease was lost, and so was the attempt after it, this one runs for nobody.
+    const client = this.#isDetached || this.hasStarted ? undefined : this.#completing;
     const req = holdRequest(client?.req, context, read, content.reject);
     const res = client?.res ?? new ServerResponse(req);
-    this.#capture = new ResponseCapture(res, responseBytes, client !== undefined);
+    const capture = new ResponseCapture(res, responseBytes, client !== undefined);
+    this.#isRerun = this.hasStarted;
+    this.#capture ??= capture;
     if (!(await this.#hasDigest(record))) {
       this.#instead = new UploadError('digest_mismatch', 'the content is not what was announced', {
         id: record.id,
@@ -67,9 +72,9 @@ export class HandlerRun {
       return { kind: 'finished', response: encodeHead(problemResponse(this.#instead)), discard: false };
     }
     try {
-      const running = this.#run(Object.assign(req, { upload: view.upload }), res);
+      const running = this.#run(Object.assign(req, { upload: view.upload }), res, capture, record.id);
       const { status, stored } = await Promise.race([running, content.promise]);
-      if (status >= 500) return { kind: 'failed' };
+      if (isRetriable(status)) return { kind: 'failed' };
       return { kind: 'finished', response: stored, discard: view.wasMoved() };
     } catch (cause) {
       this.#instead = new UploadError('handler_failed', 'the handler failed', { id: record.id, cause });
@@ -78,7 +83,7 @@ export class HandlerRun {
       return { kind: 'failed' };
     } finally {
       // As with any request, a handler may answer first and go on reading; a body nobody reads is closed.
-      if (req.readableFlowing !== true && req.listenerCount('readable') === 0) req.destroy();
+      if (req.listenerCount('data') === 0 && req.listenerCount('readable') === 0) req.destroy();
     }
   };
 
@@ -89,13 +94,14 @@ export class HandlerRun {
 
   /** Lets the client have what the handler answered, now that it is stored. */
   respond(): void {
-    if (this.#instead === undefined) this.#capture?.send();
-    else this.#capture?.replace(problemResponse(this.#instead));
+    if (this.#instead === undefined && !this.#isRerun) this.#capture?.send();
+    else
+      this.#capture?.replace(problemResponse(this.#instead ?? new UploadError('handler_failed', 'failed')));
   }
 
   /** Whether the stored answer is the one of this run: another attempt may have come before it. */
   isAnswer(record: UploadRecord): boolean {
-    return this.hasStarted && record.attempt === this.#attempt;
+    return this.hasStarted && !this.#isRerun && record.attempt === this.#attempt;
   }
 
   /** See `ResponseCapture.replace`. */
@@ -108,12 +114,14 @@ export class HandlerRun {
     this.#capture?.answerBeside(head);
   }
 
-  async #run(req: IncomingMessage, res: ServerResponse) {
-    const { ended } = this.#capture as ResponseCapture;
+  async #run(req: UploadRequest, res: ServerResponse, { ended }: ResponseCapture, id: string) {
     const failure = withRejection();
     // A handler may return before its response has ended; only its failure says anything, and only before the
     // end.
-    Promise.resolve(this.#handler(req, res)).catch(failure.reject);
+    Promise.resolve(this.#handler(req, res)).catch((error: Error) => {
+      failure.reject(error);
+      if (res.writableEnded) this.#settings.onError(error, { id });
+    });
     return Promise.race([ended, failure.promise]);
   }
 
@@ -123,6 +131,12 @@ export class HandlerRun {
     return (await contentDigest(this.#settings.store.read(id, 0, length), expected.hash)) === expected.value;
   }
 }
+
+/**
+ * Answers that say "not now" or "not you" to the request at hand, rather than anything about the content:
+ * another one, with fresh credentials or at another time, may do better.
+ */
+const isRetriable = (status: number): boolean => status >= 500 || [401, 407, 408, 425, 429].includes(status);
 
 /** A promise that can only reject, and that nobody needs to wait for. */
 const withRejection = (): { readonly promise: Promise<never>; reject(error: Error): void } => {

@@ -22,8 +22,8 @@ export interface ResumableOptions {
   readonly handshake?: 'location' | 'etag';
   /**
    * The name of the operation, for a URL that the client chose to be unique to it. The name is hashed
-   * together with `owner`. Throw an `UploadError` with `malformed_name` to refuse one. By default no URL is
-   * unique.
+   * together with `owner`: give that too where callers must not meet in one name. Throw an `UploadError` with
+   * `malformed_name` to refuse one. By default no URL is unique.
    */
   readonly identify?: (req: IncomingMessage) => string | undefined;
   /**
@@ -58,6 +58,8 @@ export interface ResumableOptions {
   readonly maxLength?: number;
   /**
    * How long a request waits for the handler before it is answered 503 with Retry-After. The handler goes on.
+   * A client that was never told how to come back for the answer waits as long as it takes, as it would
+   * without this library.
    * @default 10000 (10 seconds)
    */
   readonly completeWaitMs?: number;
@@ -186,5 +188,16 @@ export const settings = (options: ResumableOptions): Settings => {
       actual: all.sessionParameter,
     });
   }
-  return all;
+  return { ...all, onError: guarded(all.onError) };
 };
+
+/** What is told of failures must not make one. */
+const guarded =
+  (onError: Settings['onError']): Settings['onError'] =>
+  (error, facts) => {
+    try {
+      onError(error, facts);
+    } catch (failure) {
+      console.error(failure);
+    }
+  };

@@ -15,7 +15,8 @@ type Chunk = string | Uint8Array;
 
 /** The methods of a response that are ours while the handler writes, by the names they hide. */
 const hidden = ['writeHead', 'write', 'end', 'flushHeaders', 'destroy', 'emit'] as const;
-const hiddenGetters = ['headersSent', 'writableEnded'] as const;
+/** … and the facts: that the client went away is none that a handler should see. */
+const hiddenFacts = ['headersSent', 'writableEnded', 'destroyed', 'closed', '_closed'] as const;
 
 /**
  * Stands between a handler and the wire, on the response object itself, because middleware passes on the
@@ -35,6 +36,8 @@ export class ResponseCapture {
   readonly #resolve: (captured: CapturedResponse) => void;
   readonly #reject: (error: Error) => void;
   readonly #callbacks: Callback[] = [];
+  /** What was there where facts are hidden now, as it would be by itself. */
+  readonly #facts = new Map<string, PropertyDescriptor>();
   #chunks: Buffer[] = [];
   #bytes = 0;
   #headWritten = false;
@@ -69,7 +72,7 @@ export class ResponseCapture {
     const done = (): void => {
       for (const callback of this.#callbacks) callback();
     };
-    if (this.#offWire || this.#res.destroyed) {
+    if (this.#isGone()) {
       done();
       this.#res.emit('finish');
       this.#res.emit('close');
@@ -84,7 +87,7 @@ export class ResponseCapture {
    */
   replace(head: AnswerHead): void {
     this.#show();
-    if (this.#offWire || this.#res.destroyed) return;
+    if (this.#isGone()) return;
     if (this.#flowing) {
       this.#res.destroy();
       return;
@@ -106,7 +109,8 @@ export class ResponseCapture {
     this.#offWire = true;
     const headers = { ...this.#before, ...head.headers, Connection: 'close' };
     socket.write(printHead({ ...head, headers }), 'latin1');
-    socket.end(head.body ?? '');
+    if (head.body !== undefined) socket.write(head.body);
+    socket.destroySoon(); // not `end`: a client that leaves its side open would keep the socket
   }
 
   #hide(): void {
@@ -126,16 +130,35 @@ export class ResponseCapture {
     for (const name of hidden) {
       Object.defineProperty(this.#res, name, { value: methods[name], configurable: true, writable: true });
     }
-    const getters = {
-      headersSent: { get: () => this.#headWritten, configurable: true },
-      writableEnded: { get: () => this.#isEnded, configurable: true },
+    const facts: Record<(typeof hiddenFacts)[number], () => boolean> = {
+      headersSent: () => this.#headWritten,
+      writableEnded: () => this.#isEnded,
+      destroyed: () => false,
+      closed: () => false,
+      _closed: () => false,
     };
-    for (const name of hiddenGetters) Object.defineProperty(this.#res, name, getters[name]);
+    for (const name of hiddenFacts) {
+      const own = Object.getOwnPropertyDescriptor(this.#res, name);
+      if (own !== undefined) this.#facts.set(name, own);
+      const set = (value: unknown): void => {
+        // Node notes here that the connection has closed.
+        this.#facts.set(name, { value, writable: true, configurable: true, enumerable: true });
+      };
+      Object.defineProperty(this.#res, name, { get: facts[name], set, configurable: true });
+    }
+  }
+
+  #isGone(): boolean {
+    return this.#offWire || this.#res.destroyed;
   }
 
   #show(): void {
     for (const name of hidden) this.#showOne(name);
-    for (const name of hiddenGetters) Reflect.deleteProperty(this.#res, name);
+    for (const name of hiddenFacts) {
+      Reflect.deleteProperty(this.#res, name);
+      const own = this.#facts.get(name);
+      if (own !== undefined) Object.defineProperty(this.#res, name, own);
+    }
   }
 
   #showOne(name: (typeof hidden)[number]): void {
@@ -186,7 +209,7 @@ export class ResponseCapture {
   }
 
   #flow(chunk: Chunk, encoding: BufferEncoding | undefined, callback: Callback | undefined): boolean {
-    if (this.#offWire || this.#res.destroyed) {
+    if (this.#offWire) {
       if (callback !== undefined) queueMicrotask(callback);
       return true;
     }

@@ -1,12 +1,8 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { link, unlink } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { basename, dirname, join } from 'node:path';
-import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { systemCode, UploadError } from '../errors.ts';
+import type { Readable } from 'node:stream';
+import { UploadError } from '../errors.ts';
 import { assertRange, type Range } from '../intervals.ts';
+import { placeCopy } from '../place-file.ts';
 import type { Store, UploadRecord } from '../store.ts';
 
 /** A complete upload as the handler sees it, in `req.upload`. */
@@ -62,46 +58,10 @@ export const handlerUpload = (store: Store, record: UploadRecord): HandlerUpload
       return store.read(id, start, end);
     },
     async moveTo(path) {
-      if (store.link === undefined) await copyTo(store.read(id, 0, length), path);
-      else await store.link(id, path);
+      if (store.link === undefined) await placeCopy(store.read(id, 0, length), path, true);
+      else await store.link(id, path, length);
       moved = true;
     },
   };
   return { upload, wasMoved: () => moved };
-};
-
-/** For stores whose content is not a file: it appears under its name only when it is complete and synced. */
-const copyTo = async (content: Readable, path: string): Promise<void> => {
-  const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
-  const sum = createHash('sha256');
-  const tap = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      sum.update(chunk);
-      done(null, chunk);
-    },
-  });
-  try {
-    await pipeline(content, tap, createWriteStream(partial, { flush: true, mode: 0o600 }));
-    await link(partial, path).catch(async (error: unknown) => {
-      if (systemCode(error) !== 'EEXIST') throw error;
-      if ((await sha256(createReadStream(path))) === sum.digest('hex')) return;
-      throw new UploadError('target_exists', 'another file has the name to move to', {
-        actual: path,
-        cause: error,
-      });
-    });
-  } finally {
-    await unlink(partial).catch((error: unknown) => {
-      if (systemCode(error) !== 'ENOENT') throw error;
-    });
-  }
-};
-
-const sha256 = (content: Readable): Promise<string> => contentDigest(content, 'sha256');
-
-/** The digest of a stream in hexadecimal, by an algorithm as `node:crypto` names it. */
-export const contentDigest = async (content: Readable, algorithm: string): Promise<string> => {
-  const sum = createHash(algorithm);
-  await pipeline(content, sum);
-  return sum.digest('hex');
 };

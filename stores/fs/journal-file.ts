@@ -4,7 +4,8 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { UploadError } from '../../src/errors.ts';
 import { IntervalSet, type Range } from '../../src/intervals.ts';
-import { ignoring, syncDirectory } from './files.ts';
+import { syncDirectory } from '../../src/place-file.ts';
+import { ignoring } from './files.ts';
 import { decodeEntries, encodeEntries, entryOffset } from './journal.ts';
 
 const closeFd = promisify(close);

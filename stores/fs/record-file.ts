@@ -22,11 +22,18 @@ export interface RecordFile {
 /** Enough for whoever was away during so many versions; a longer lineage loses its oldest names. */
 const lineageLength = 64;
 
-/** The next version after `previous`, or a first one. */
-export const nextRecord = (record: UploadRecord, previous: RecordFile | undefined): RecordFile => ({
+/** The next version after `previous`, or a first one. Its name begins with who made it. */
+export const nextRecord = (
+  record: UploadRecord,
+  previous: RecordFile | undefined,
+  author: string,
+): RecordFile => ({
   record,
   at: Date.now(),
-  lineage: [...(previous?.lineage ?? []).slice(1 - lineageLength), randomBytes(9).toString('base64url')],
+  lineage: [
+    ...(previous?.lineage ?? []).slice(1 - lineageLength),
+    author + randomBytes(9).toString('base64url'),
+  ],
 });
 
 /** Whether `version` is `later` itself or one it came from. */

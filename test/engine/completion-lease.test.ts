@@ -191,12 +191,12 @@ describe.each(storeKinds)('retryPending: %s', (name) => {
       ran.push(id);
       return finished('after');
     };
-    expect(await restarted.retryPending(process)).toEqual({ finished: 3, failed: 0, exhausted: 0 });
+    expect(await restarted.retryPending(process)).toEqual({ finished: 3, failed: 0, exhausted: 0, held: 1 });
     expect(ran.sort()).toEqual([...pending, abandoned].sort());
     expect((await restarted.find(done))?.record.response).toBe('before');
     expect((await restarted.find(held))?.record).toMatchObject({ state: 'claimed', attempt: 1 });
     expect((await restarted.find(incomplete))?.record).toMatchObject({ state: 'open', attempt: 0 });
-    expect(await restarted.retryPending(process)).toEqual({ finished: 0, failed: 0, exhausted: 0 });
+    expect(await restarted.retryPending(process)).toEqual({ finished: 0, failed: 0, exhausted: 0, held: 1 });
     expect(restarted.usage).toEqual(idle);
   });
 
@@ -212,9 +212,9 @@ describe.each(storeKinds)('retryPending: %s', (name) => {
       return { kind: 'failed' };
     };
     for (let n = 0; n < 3; n++) {
-      expect(await engine.retryPending(process)).toEqual({ finished: 0, failed: 2, exhausted: 0 });
+      expect(await engine.retryPending(process)).toEqual({ finished: 0, failed: 2, exhausted: 0, held: 0 });
     }
-    expect(await engine.retryPending(process)).toEqual({ finished: 0, failed: 0, exhausted: 2 });
+    expect(await engine.retryPending(process)).toEqual({ finished: 0, failed: 0, exhausted: 2, held: 0 });
     expect(attempts).toEqual([1, 1, 2, 2, 3, 3]);
     expect((await engine.find(failing))?.received).toEqual([{ start: 0, end: 5000 }]);
   });

@@ -133,6 +133,18 @@ describe.each(storeKinds)('what is stated about an upload: %s', (name) => {
     expect((await engine.query(id))?.received).toEqual([{ start: 0, end: 400 }]);
   });
 
+  test('a length below what a request has brought is refused, safe or not', async () => {
+    const world = await newWorld(name);
+    const engine = newEngine(world.open(), { batchBytes: 10_000, checkpointMs: 60_000, flushMs: 60_000 });
+    const id = newId();
+    await engine.create(id, {});
+    const { session, feed } = await openSession(engine, id, { endsContent: true });
+    await feed.send(session.transfer, content(150));
+    const later = writeRequest({ start: 50, end: 100, length: 100 });
+    await rejectsWith(engine.write(id, later, new Feed()), 'length_changed');
+    expect(await session.finish(true)).toMatchObject({ length: 150, whole: true });
+  });
+
   test('a context is set once, and a later one changes nothing', async () => {
     const world = await newWorld(name);
     const engines = [newEngine(world.open()), newEngine(world.open())] as const;

@@ -178,7 +178,7 @@ describe('fs: handing the content over', () => {
     const store = world.open();
     const id = await wholeUpload(newEngine(store), content(3000));
     const target = join(world.directory, 'target');
-    await store.link?.(id, target);
+    await store.link?.(id, target, 3000);
     const [from, to] = await Promise.all([stat(join(folderOf(world, id), 'whole')), stat(target)]);
     expect(to.ino).toBe(from.ino);
     await store.discard(id);
@@ -195,7 +195,7 @@ describe('fs: handing the content over', () => {
     await bring(engine, id, content(3000), { start: 1000, end: 3000 });
     await bring(engine, id, content(3000), { start: 0, end: 1000 });
     const target = join(world.directory, 'target');
-    await store.link?.(id, target);
+    await store.link?.(id, target, 3000);
     expect(sha256(await readFile(target))).toBe(sha256(content(3000)));
   });
 
@@ -204,11 +204,11 @@ describe('fs: handing the content over', () => {
     const store = world.open();
     const id = await wholeUpload(newEngine(store));
     const linked = join(world.directory, 'linked');
-    await store.link?.(id, linked);
-    await store.link?.(id, linked);
+    await store.link?.(id, linked, 5000);
+    await store.link?.(id, linked, 5000);
     const copied = join(world.directory, 'copied');
     await writeFile(copied, content(5000));
-    await store.link?.(id, copied);
+    await store.link?.(id, copied, 5000);
     expect(await names(world.directory)).toEqual(['copied', 'linked', 'staging', 'uploads']);
   });
 
@@ -219,7 +219,7 @@ describe('fs: handing the content over', () => {
     for (const other of [content(5000, 2), content(4999), content(0)]) {
       const target = join(world.directory, 'taken');
       await writeFile(target, other);
-      await expect(store.link?.(id, target)).rejects.toMatchObject({ code: 'target_exists' });
+      await expect(store.link?.(id, target, 5000)).rejects.toMatchObject({ code: 'target_exists' });
       expect(sha256(await readFile(target))).toBe(sha256(other));
     }
   });

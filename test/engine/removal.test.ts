@@ -28,6 +28,33 @@ const partUpload = async (engine: ReturnType<typeof newEngine>): Promise<string>
   return id;
 };
 
+describe.each(storeKinds)('one upload that cannot be read: %s', (name) => {
+  test('is reported, and keeps no other from being expired or retried', async () => {
+    const world = await newWorld(name);
+    const errors: unknown[] = [];
+    const store = faultyStore(world.open());
+    const engine = newEngine(store, {
+      expiresAfterMs: 1000,
+      onError: (error, { id }) => errors.push([(error as Error).message, id]),
+    });
+    const ids = [await partUpload(engine), await partUpload(engine), await partUpload(engine)];
+    const whole = [await wholeUpload(engine), await wholeUpload(engine)];
+    let loads = 0;
+    store.hook = ({ op, when }) => {
+      if (op === 'load' && when === 'before' && ++loads === 1) throw systemError('EIO');
+    };
+    expect((await engine.expire(later(2000))).expired).toBeGreaterThanOrEqual(ids.length - 1);
+    loads = 0;
+    const counts = await engine.retryPending(async () => ({
+      kind: 'finished',
+      response: '',
+      discard: false,
+    }));
+    expect(counts.finished).toBeGreaterThanOrEqual(whole.length - 1);
+    expect(errors).toHaveLength(2);
+  });
+});
+
 describe.each(storeKinds)('abort: %s', (name) => {
   test('removes the bytes and leaves a tombstone, which goes after tombstoneMs', async () => {
     const world = await newWorld(name);
@@ -245,6 +272,26 @@ describe.each(storeKinds)('closing: %s', (name) => {
     expect((await session.finish(false)).received).toEqual([{ start: 0, end: 300 }]);
     await closing;
     expect((await newEngine(world.open()).find(id))?.received).toEqual([{ start: 0, end: 300 }]);
+  });
+
+  test('stops a request that is just being opened', async () => {
+    const world = await newWorld(name);
+    const loading = gate();
+    const store = faultyStore(world.open());
+    const engine = newEngine(store);
+    const id = newId();
+    await engine.create(id, { length: 1000 });
+    store.hook = ({ op, when }) => (op === 'load' && when === 'after' ? loading.opened : undefined);
+    const feed = new Feed();
+    const opening = engine.write(id, writeRequest({ length: 1000 }), feed);
+    const closing = engine.close(0);
+    loading.open();
+    const session = await opening;
+    if (session.kind !== 'writing') throw new Error('not writing');
+    expect((await feed.ended).code).toBe('closing');
+    await session.finish(false);
+    await closing;
+    expect(engine.usage).toEqual(idle);
   });
 
   test('twice at once resolves twice', async () => {

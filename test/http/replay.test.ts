@@ -168,7 +168,7 @@ describe('after a restart on the same folder', () => {
     const next = await service.restart({}, async (req, res) => {
       res.end(await hash(req));
     });
-    expect(await next.listener.retryPending()).toEqual({ finished: 1, failed: 0, exhausted: 0 });
+    expect(await next.listener.retryPending()).toEqual({ finished: 1, failed: 0, exhausted: 0, held: 0 });
     expect(next.calls).toMatchObject([{ method: 'POST', url: '/upload', attempt: 2 }]);
     expect(next.calls[0]?.headers).toMatchObject({ 'content-type': 'text/x', 'content-length': '1000' });
     expect(next.calls[0]?.headers).not.toHaveProperty('cookie');

@@ -165,23 +165,23 @@ test('bytes that were never a record are refused', () => {
 describe('the lineage of a record', () => {
   const { record } = sample;
   const descend = (file: RecordFile | undefined, generations: number): RecordFile => {
-    let last = nextRecord(record, file);
-    for (let i = 1; i < generations; i++) last = nextRecord(record, last);
+    let last = nextRecord(record, file, 'me');
+    for (let i = 1; i < generations; i++) last = nextRecord(record, last, 'me');
     return last;
   };
 
   test('tells a version that was in force from one that never was', () => {
-    const first = nextRecord(record, undefined);
-    const second = nextRecord(record, first);
-    const rival = nextRecord(record, first);
-    const third = nextRecord(record, second);
+    const first = nextRecord(record, undefined, 'me');
+    const second = nextRecord(record, first, 'me');
+    const rival = nextRecord(record, first, 'me');
+    const third = nextRecord(record, second, 'me');
     expect([first, second, third].map((file) => isAncestor(file, third))).toEqual([true, true, true]);
     expect(isAncestor(rival, third)).toBe(false);
     expect(isAncestor(third, second)).toBe(false);
   });
 
   test('stays short, and knows the last 64 versions', () => {
-    const first = nextRecord(record, undefined);
+    const first = nextRecord(record, undefined, 'me');
     expect(isAncestor(first, descend(first, 63))).toBe(true);
     expect(isAncestor(first, descend(first, 64))).toBe(false);
     expect(descend(first, 200).lineage).toHaveLength(64);

@@ -20,6 +20,7 @@ const engine = new Engine(fsStore(directory, { durability: 'process' }), {
   checkpointBytes: 128 * 1024,
   checkpointMs: 5,
   maxLength: length,
+  onError: (error) => console.error(error),
   leaseMs: 60_000,
   reserveBytes: 1024,
   expiresAfterMs: 3_600_000,

@@ -33,6 +33,7 @@ export const engineOptions = (overrides: Partial<EngineOptions> = {}): EngineOpt
   expiresAfterMs: 3_600_000,
   tombstoneMs: 3_600_000,
   maxAttempts: 3,
+  onError: () => undefined,
   ...overrides,
 });
 
