@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { systemCode } from './errors.ts';
 import { listen } from './http/listen.ts';
@@ -21,6 +22,7 @@ const usage = `Usage: resumable-http serve [options]
 `;
 
 const stopGraceMs = 5000;
+const flushMs = 250;
 const sweepMs = 60 * 60 * 1000;
 /** What a process of another machine or boot had claimed is free after that. */
 const leaseMs = 31_000;
@@ -84,10 +86,12 @@ const serve = async (args: Arguments): Promise<void> => {
 
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   clearTimeout(timer);
-  server.close();
+  const closed = once(server.close(), 'close');
   server.closeIdleConnections();
   await listener.close({ graceMs: stopGraceMs });
-  server.closeAllConnections();
+  server.closeIdleConnections();
+  // Answers that are on their way out get there; whoever keeps a connection open does not keep us.
+  await Promise.race([closed, sleep(flushMs)]);
   // A handler that would not end in time must not keep the process: its upload is whole, and is retried at
   // start.
   process.exit(0);

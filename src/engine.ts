@@ -217,9 +217,14 @@ export class Engine {
     return counts;
   }
 
+  /** From now on new requests are refused; those under way go on. */
+  refuse(): void {
+    this.#closing = true;
+  }
+
   /** Ends everything: what can finish within `graceMs` does, the rest is made safe. */
   async close(graceMs: number): Promise<void> {
-    this.#closing = true;
+    this.refuse();
     const completions = () => Promise.allSettled(this.#completer.running.values());
     if (graceMs > 0) {
       await Promise.race([this.#idle().then(completions), timeout(graceMs)]);

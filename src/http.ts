@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { setTimeout as timeout } from 'node:timers/promises';
 import { Engine, type PendingCounts } from './engine.ts';
 import { Exchange, type Service } from './http/exchange.ts';
 import { HandlerRun } from './http/handler-run.ts';
@@ -65,6 +66,7 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
   const all = settings(options);
   const engine = new Engine(all.store, { ...all, reserveBytes: reserve(all.responseBytes) });
   const service: Service = { engine, dialect: gears(all), settings: all, handler };
+  const exchanges = new Set<Promise<void>>();
   const serve = (req: IncomingMessage, res: ServerResponse, awaitsContinue: boolean): void => {
     const exchange = new Exchange(service, req, res, awaitsContinue);
     const pass = (): void => {
@@ -79,7 +81,8 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
     }
     if (command === undefined) return pass();
     warnOfRequestTimeout(req.socket);
-    void exchange.run(command, pass);
+    const running = exchange.run(command, pass).finally(() => exchanges.delete(running));
+    exchanges.add(running);
   };
   const listener = (req: IncomingMessage, res: ServerResponse): void => serve(req, res, false);
   return Object.assign(listener, {
@@ -94,7 +97,11 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
       }),
     expire: () => engine.expire(),
     usage: () => engine.usage,
-    close: ({ graceMs = 5000 } = {}) => engine.close(graceMs),
+    close: async ({ graceMs = 5000 } = {}) => {
+      engine.refuse();
+      await Promise.race([Promise.allSettled(exchanges), timeout(graceMs, undefined, { ref: false })]);
+      await engine.close(0);
+    },
   });
 };
 

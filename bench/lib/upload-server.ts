@@ -1,7 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -16,12 +14,14 @@ export interface UploadServer {
 }
 
 /**
- * Starts `serve` with these arguments; resolves when it listens. Runs the build output where there is one, because
- * that starts faster.
+ * Starts `serve` with these arguments; resolves when it listens. The build output starts faster than the source; it is
+ * the caller's to have built.
  */
-export const startUploadServer = async (args: readonly string[]): Promise<UploadServer> => {
-  const isBuilt = existsSync(join(root, 'dist/src/cli.js'));
-  const cli = isBuilt ? ['dist/src/cli.js'] : ['--import', 'tsx', 'src/cli.ts'];
+export const startUploadServer = async (
+  args: readonly string[],
+  from: 'source' | 'build' = 'source',
+): Promise<UploadServer> => {
+  const cli = from === 'build' ? ['dist/src/cli.js'] : ['--import', 'tsx', 'src/cli.ts'];
   const child = spawn(process.execPath, [...cli, 'serve', '--port', '0', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],

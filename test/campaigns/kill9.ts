@@ -43,7 +43,7 @@ class Server {
 
   async start(): Promise<void> {
     if (this.#ended) throw new Error('interrupted');
-    this.#current = await startUploadServer(this.#args);
+    this.#current = await startUploadServer(this.#args, 'build');
   }
 
   kill(signal: NodeJS.Signals): void {
