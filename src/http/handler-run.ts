@@ -44,8 +44,8 @@ export class HandlerRun {
   }
 
   /**
-   * Runs the handler. A 5xx, a throw and a destroyed response are failures: the bytes are kept for the next
-   * attempt.
+   * Runs the handler. A throw, a destroyed response and an answer that is not about the content (`isRetriable`)
+   * are failures: the bytes are kept for the next attempt.
    */
   readonly process = async (record: UploadRecord): Promise<Verdict> => {
     const { store, responseBytes, onError } = this.#settings;
