@@ -151,10 +151,7 @@ export class Engine {
    * `complete`.
    */
   async abort(id: string): Promise<void> {
-    await this.#remove(
-      id,
-      (record) => next(record.state, 'remove', id) === 'removed' && record.state === 'open',
-    );
+    await this.#remove(id, ({ state }) => state === 'open');
   }
 
   /** The application's own removal: of finished uploads too. */

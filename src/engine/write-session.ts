@@ -109,7 +109,7 @@ export class WriteSession {
     const length = this.#terms.endsContent ? this.transfer.position : pending?.length;
     if (!clean || this.transfer.overrun || pending === undefined || length !== this.transfer.position)
       return false;
-    if (this.transfer.start !== 0) return false;
+    if (this.transfer.start !== 0 || (pending.length ?? length) !== length) return false;
     const content = this.transfer.takeWhole();
     if (content === undefined) return false;
     this.#live.pending = { ...pending, length };

@@ -145,6 +145,21 @@ describe.each(storeKinds)('what is stated about an upload: %s', (name) => {
     expect(await session.finish(true)).toMatchObject({ length: 150, whole: true });
   });
 
+  test('a body that ends elsewhere does not change a length stated while the upload was only begun', async () => {
+    const world = await newWorld(name);
+    const engine = newEngine(world.open());
+    const id = newId();
+    const first = await openSession(engine, id, { length: 1000 });
+    const second = await openSession(engine, id, { endsContent: true });
+    await second.feed.send(second.session.transfer, content(50));
+    await rejectsWith(second.session.finish(true), 'length_changed');
+    await first.session.finish(false);
+    expect(await engine.query(id)).toMatchObject({
+      record: { length: 1000 },
+      received: [{ start: 0, end: 50 }],
+    });
+  });
+
   test('a context is set once, and a later one changes nothing', async () => {
     const world = await newWorld(name);
     const engines = [newEngine(world.open()), newEngine(world.open())] as const;

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Handler } from '../../src/index.ts';
 import type { Store } from '../../src/store.ts';
 import { memoryStore } from '../../stores/memory.ts';
+import { gate } from '../support/gate.ts';
 import {
   ask,
   content,
@@ -17,15 +18,6 @@ import { digestHandler, startService, storeKinds } from '../support/service.ts';
 
 const whole = content(1000);
 
-/** A promise and the way to settle it. */
-const gate = () => {
-  let release = (): void => {};
-  const opened = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  return { opened, release };
-};
-
 /** Fails the first time in the given way, and then does its work. */
 const failingOnce = (fail: Handler): Handler => {
   let entered = 0;
@@ -34,7 +26,7 @@ const failingOnce = (fail: Handler): Handler => {
 
 describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
   test('longer than completeWaitMs: 503 and Retry-After to each who asks, then the response', async () => {
-    const { opened, release } = gate();
+    const { opened, open: release } = gate();
     const service = await startService(kind, { completeWaitMs: 30 }, async (req, res) => {
       await opened;
       await digestHandler(req, res);
@@ -56,7 +48,7 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
   });
 
   test('who waits while the handler runs gets its response', async () => {
-    const { opened, release } = gate();
+    const { opened, open: release } = gate();
     const service = await startService(kind, {}, async (req, res) => {
       await opened;
       await digestHandler(req, res);
@@ -136,7 +128,7 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
   });
 
   test('a client that vanishes while the handler runs: the response is stored for the next query', async () => {
-    const { opened, release } = gate();
+    const { opened, open: release } = gate();
     const service = await startService(kind, {}, async (req, res) => {
       await opened;
       await digestHandler(req, res);
@@ -161,7 +153,7 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
   });
 
   test('a long response is whole and stored, too, when its client vanishes half-way', async () => {
-    const { opened, release } = gate();
+    const { opened, open: release } = gate();
     const service = await startService(kind, { responseBytes: 1000 }, async (_req, res) => {
       res.writeHead(200, { 'X-One': '1' });
       res.write(content(5000)); // more than is stored: flows at once
@@ -261,7 +253,7 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
   });
 
   test('DELETE while the handler runs is 409', async () => {
-    const { opened, release } = gate();
+    const { opened, open: release } = gate();
     const service = await startService(kind, {}, async (req, res) => {
       await opened;
       await digestHandler(req, res);
@@ -286,7 +278,7 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
 });
 
 test('a claim that takes longer than completeWaitMs: 503, and the handler that starts after it does its work', async () => {
-  const { opened, release } = gate();
+  const { opened, open: release } = gate();
   const memory = memoryStore();
   const store: Store = {
     ...memory,

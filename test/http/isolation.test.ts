@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { type Handler, listen, resumable } from '../../src/index.ts';
 import { memoryStore } from '../../stores/memory.ts';
 import { faultyStore } from '../support/faulty-store.ts';
+import { gate } from '../support/gate.ts';
 import {
   ask,
   content,
@@ -22,21 +23,12 @@ import { digestHandler, startService, storeKinds } from '../support/service.ts';
 
 const whole = content(1000);
 
-/** A promise and the way to settle it. */
-const gate = () => {
-  let release = (): void => {};
-  const opened = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  return { opened, release };
-};
-
 describe.each(storeKinds)('the handler works for the upload, not for the connection (%s)', (kind) => {
   test('it does not see that its client has gone, and its answer is there for the next', async () => {
     const entered = gate();
     const gone = gate();
     const service = await startService(kind, {}, async (_req, res) => {
-      entered.release();
+      entered.open();
       await gone.opened;
       if (res.destroyed || res.closed) throw new Error('the client is gone');
       await pipeline(Readable.from([Buffer.from('the '), Buffer.from('answer')]), res.writeHead(201));
@@ -48,7 +40,7 @@ describe.each(storeKinds)('the handler works for the upload, not for the connect
     await expect
       .poll(() => new Promise((resolve) => service.server.getConnections((_error, count) => resolve(count))))
       .toBe(0);
-    gone.release();
+    gone.open();
     await expect.poll(() => service.listener.usage().completions).toBe(0);
     const reply = await query(service, name);
     expect([reply.status, String(reply.body)]).toEqual([201, 'the answer']);
@@ -68,7 +60,7 @@ describe.each(storeKinds)('the handler works for the upload, not for the connect
           setImmediate(done);
         },
       });
-      req.pipe(slow).on('finish', read.release);
+      req.pipe(slow).on('finish', read.open);
       req.once('data', () => res.writeHead(202).end());
     });
     expect((await ask(service, { body })).status).toBe(202);
@@ -88,7 +80,7 @@ describe.each(storeKinds)('the handler works for the upload, not for the connect
   });
 
   test('a client that cannot come back waits longer than completeWaitMs, as ever', async () => {
-    const { opened, release } = gate();
+    const { opened, open: release } = gate();
     const service = await startService(kind, { completeWaitMs: 20 }, async (req, res) => {
       setTimeout(release, 60);
       await opened;

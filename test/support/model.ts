@@ -16,6 +16,7 @@ import { fsStore } from '../../stores/fs.ts';
 import { memoryStore } from '../../stores/memory.ts';
 import { seededContent as content } from './seeded-content.ts';
 
+export { gate } from './gate.ts';
 export { content };
 
 const KiB = 1024;
@@ -220,15 +221,6 @@ export const deadOwner = (): string => {
 
 export const rejectsWith = async (promise: Promise<unknown>, code: UploadErrorCode): Promise<void> => {
   await expect(promise).rejects.toMatchObject({ name: 'UploadError', code });
-};
-
-/** A promise and the way to settle it. */
-export const gate = (): { readonly opened: Promise<void>; open(): void } => {
-  let open: () => void = () => undefined;
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open };
 };
 
 /** Lets everything that is ready run. */
