@@ -219,16 +219,11 @@ export class Engine {
     this.#closing = true;
   }
 
-  /** Ends everything: what can finish within `graceMs` does, the rest is made safe. */
-  async close(graceMs: number): Promise<void> {
+  /** Ends everything now: what has arrived is made safe. Who wants to let requests finish waits after `refuse`. */
+  async close(): Promise<void> {
     this.refuse();
-    const completions = () => Promise.allSettled(this.#completer.running.values());
-    if (graceMs > 0) {
-      await Promise.race([this.#idle().then(completions), timeout(graceMs)]);
-    }
-    const reason = new UploadError('closing', 'the server is stopping');
     for (const live of this.#live.values()) {
-      for (const transfer of live.transfers) transfer.stop(reason);
+      for (const transfer of live.transfers) transfer.stop(closing());
     }
     await this.#idle();
     await this.store.close();
@@ -295,7 +290,7 @@ export class Engine {
     const reason = new UploadError('superseded', 'a newer request brings the same bytes', { id: live.id });
     if (rivals.some((other) => other.arrival > arrival)) throw reason;
     live.transfers.add(transfer);
-    if (this.#closing) transfer.stop(new UploadError('closing', 'the server is stopping'));
+    if (this.#closing) transfer.stop(closing());
     for (const other of rivals) other.stop(reason);
     await Promise.all(rivals.map((other) => other.end()));
     const { endsContent } = request;
@@ -401,7 +396,7 @@ export class Engine {
   }
 
   #assertOpen(): void {
-    if (this.#closing) throw new UploadError('closing', 'the server is stopping');
+    if (this.#closing) throw closing();
   }
 
   #assertLength(length: number | undefined): void {
@@ -411,4 +406,4 @@ export class Engine {
   }
 }
 
-const timeout = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+const closing = (): UploadError => new UploadError('closing', 'the server is stopping');

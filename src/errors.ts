@@ -93,6 +93,11 @@ export class UploadError extends Error {
 export const isUploadError = (error: unknown, code?: UploadErrorCode): error is UploadError =>
   error instanceof UploadError && (code === undefined || error.code === code);
 
+/** To `catch` with where an upload that is no more counts as none. */
+export const unlessGone = (error: unknown): undefined => {
+  if (!isUploadError(error, 'gone')) throw error;
+};
+
 /** The `code` of a Node system error (`ENOENT`, `EEXIST`, …), if it is one. */
 export const systemCode = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;

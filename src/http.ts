@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as timeout } from 'node:timers/promises';
 import { Engine, type PendingCounts } from './engine.ts';
+import { unlessGone } from './errors.ts';
 import { Exchange, type Service } from './http/exchange.ts';
 import { HandlerRun } from './http/handler-run.ts';
 import { type Handler, type ResumableOptions, type Settings, settings } from './http/options.ts';
@@ -28,7 +29,7 @@ export interface ResumableListener {
   (req: IncomingMessage, res: ServerResponse): void;
   /** For a server's 'checkContinue' event: 100 (Continue) is then sent only when the body is wanted. */
   checkContinue(req: IncomingMessage, res: ServerResponse): void;
-  /** Undefined when there is none, or no more. */
+  /** Undefined when there is none, or no more. Rejects with the store's own failure. */
   find(id: string): Promise<UploadStatus | undefined>;
   /** The bytes `[start, end)` of a finished upload. The stream errors with `gone` when they are not there. */
   read(id: string, start: number, end: number): Readable;
@@ -87,7 +88,7 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
   const listener = (req: IncomingMessage, res: ServerResponse): void => serve(req, res, false);
   return Object.assign(listener, {
     checkContinue: (req: IncomingMessage, res: ServerResponse) => serve(req, res, true),
-    find: async (id: string) => status(await engine.find(id).catch(() => undefined)),
+    find: async (id: string) => status(await engine.find(id).catch(unlessGone)),
     read: (id: string, start: number, end: number) => all.store.read(id, start, end),
     remove: (id: string) => engine.remove(id),
     retryPending: () =>
@@ -100,7 +101,7 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
     close: async ({ graceMs = 5000 } = {}) => {
       engine.refuse();
       await Promise.race([Promise.allSettled(exchanges), timeout(graceMs, undefined, { ref: false })]);
-      await engine.close(0);
+      await engine.close();
     },
   });
 };

@@ -67,8 +67,8 @@ export class WriteSession {
 
   /**
    * The body has ended, cleanly or not. Resolves when all that was delivered is safe. Rejects with
-   * `body_past_range` or `too_large` (the range itself is kept), with `gone` or `complete` when the upload
-   * ended meanwhile, or with the store's error.
+   * `body_past_range` or `too_large` (the range itself is kept), with `gone` when the upload was removed
+   * meanwhile, or with the store's error.
    */
   async finish(clean: boolean): Promise<WriteResult> {
     try {

@@ -3,7 +3,7 @@ import type { Completion } from '../engine/completion.ts';
 import { isWhole } from '../engine/facts.ts';
 import type { WriteSession } from '../engine/write-session.ts';
 import type { Engine } from '../engine.ts';
-import { isUploadError, UploadError } from '../errors.ts';
+import { isUploadError, UploadError, unlessGone } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 import type { Command, Dialect, Identity, Outcome, WriteCommand } from '../protocol/dialect.ts';
 import { newToken, uploadId } from '../protocol/identity.ts';
@@ -105,7 +105,7 @@ export class Exchange {
   async #abort(command: Extract<Command, { kind: 'abort' }>): Promise<boolean> {
     const id = this.#id(command.identity);
     if (command.absent === 'pass') {
-      const stored = await this.#service.engine.find(id).catch(() => undefined);
+      const stored = await this.#service.engine.find(id).catch(unlessGone);
       if (stored?.record.state !== 'open') return false;
     }
     await this.#service.engine.abort(id);

@@ -265,7 +265,7 @@ describe.each(storeKinds)('closing: %s', (name) => {
     const id = newId();
     const { session, feed } = await openSession(engine, id, { length: 1000 });
     await feed.send(session.transfer, content(300));
-    const closing = engine.close(0);
+    const closing = engine.close();
     expect((await feed.ended).code).toBe('closing');
     await rejectsWith(engine.write(newId(), writeRequest(), new Feed()), 'closing');
     await rejectsWith(engine.create(newId(), {}), 'closing');
@@ -284,7 +284,7 @@ describe.each(storeKinds)('closing: %s', (name) => {
     store.hook = ({ op, when }) => (op === 'load' && when === 'after' ? loading.opened : undefined);
     const feed = new Feed();
     const opening = engine.write(id, writeRequest({ length: 1000 }), feed);
-    const closing = engine.close(0);
+    const closing = engine.close();
     loading.open();
     const session = await opening;
     if (session.kind !== 'writing') throw new Error('not writing');
@@ -299,9 +299,7 @@ describe.each(storeKinds)('closing: %s', (name) => {
     const engine = newEngine(world.open());
     const { session } = await openSession(engine, newId(), { length: 1000 });
     const ended: number[] = [];
-    const closings = [engine.close(0), engine.close(0)].map((closing, n) =>
-      closing.then(() => ended.push(n)),
-    );
+    const closings = [engine.close(), engine.close()].map((closing, n) => closing.then(() => ended.push(n)));
     await session.finish(false);
     await Promise.race(closings);
     await expect.poll(() => ended.length, { timeout: 500 }).toBe(2);

@@ -99,7 +99,7 @@ class Run {
     expect(await storedSum(this.#store, this.#id, 0, length)).toBe(sha256(this.#bytes));
     expect(this.#engine.usage).toEqual({ heldBytes: 0, liveUploads: 0, completions: 0 });
     for (const { session } of this.#dropped) await session.finish(false);
-    await this.#engine.close(0);
+    await this.#engine.close();
     expect(this.#world.descriptors()).toBe(0);
   }
 
@@ -153,7 +153,7 @@ class Run {
 
   async #restart(clean: boolean): Promise<void> {
     if (clean) {
-      const closing = this.#engine.close(0);
+      const closing = this.#engine.close();
       for (const body of [...this.#bodies]) {
         expect((await body.feed.ended).code).toMatch(/closing|superseded/);
         await this.#finish(body, false);

@@ -75,4 +75,4 @@ await Promise.all(
       .map(send);
   }),
 );
-await engine.close(0);
+await engine.close();
