@@ -105,6 +105,10 @@ export const systemCode = (error: unknown): string | undefined =>
 /** EDQUOT and EFBIG mean for an upload what ENOSPC means: the bytes do not fit here. */
 const full = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
+/** Whether a store failed for want of room. */
+export const isFull = (error: unknown): boolean =>
+  isUploadError(error, 'no_space') || full.has(systemCode(error) ?? '');
+
 /** To `catch` what a store threw with. */
 export const rethrowFor =
   (id: string) =>
@@ -115,7 +119,7 @@ export const rethrowFor =
 /** Wraps whatever a store threw; an `UploadError` is passed on as it is. */
 export const storeError = (error: unknown, id?: string): UploadError => {
   if (error instanceof UploadError) return error;
-  return full.has(systemCode(error) ?? '')
+  return isFull(error)
     ? new UploadError('no_space', 'the store is full', { id, cause: error })
     : new UploadError('store_failed', 'the store failed', { id, cause: error });
 };

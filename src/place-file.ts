@@ -1,18 +1,24 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { link, open, rm, stat } from 'node:fs/promises';
+import { closeSync, createReadStream, createWriteStream, fsync, open } from 'node:fs';
+import { link, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
 import { systemCode, UploadError } from './errors.ts';
+
+const openFd = promisify((path: string, flags: string, done: (error: Error | null, fd: number) => void) =>
+  open(path, flags, done),
+);
+const syncFd = promisify(fsync);
 
 /** Makes names in a directory safe: a file's own sync does not cover its entry. */
 export const syncDirectory = async (path: string): Promise<void> => {
-  const handle = await open(path, 'r');
+  const fd = await openFd(path, 'r');
   try {
-    await handle.sync();
+    await syncFd(fd);
   } finally {
-    await handle.close();
+    closeSync(fd); // of a directory there is nothing to wait for
   }
 };
 

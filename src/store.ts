@@ -31,6 +31,8 @@ export interface UploadRecord {
   readonly claim?: Claim;
   /** Present once `state` is `finished`: opaque to engine and store. */
   readonly response?: string;
+  /** Whether that response refused the content: nobody needs its bytes any more, so they may expire. */
+  readonly refused?: boolean;
   /** Whether the content was handed over to the application (`moveTo`), so that reading it here ends. */
   readonly moved?: boolean;
   /** Present once `state` is `removed`: the date of the tombstone. */
@@ -82,6 +84,24 @@ export interface StoreCapabilities {
   readonly writesInFlight: number;
 }
 
+/** Room for a later record. */
+export interface Reservation {
+  /**
+   * Asks for room for a later record up to that many bytes longer, so that storing a response cannot fail for
+   * want of space after the handler ran: the call rejects with ENOSPC now, or not then. The next update
+   * without `reserve` uses the room up, and so does one that is lost.
+   */
+  readonly reserve?: number;
+}
+
+/** What a walk over the uploads is for. Each field narrows it. */
+export interface ListFilter {
+  /** Only uploads in one of these states. */
+  readonly states?: readonly UploadState[];
+  /** Only uploads whose `activeAt` is at or before this. */
+  readonly idleSince?: number;
+}
+
 /**
  * How safe "stored" is.
  *
@@ -107,11 +127,14 @@ export interface Store {
   readonly supports: StoreCapabilities;
 
   /**
-   * Makes an upload, in the state the record gives. With `content`, all of its bytes at once, from offset 0:
-   * a small upload that arrived whole then costs as few files and syncs as the store can manage. All or
+   * Makes an upload, in the state the record gives; its version is 1. With `content`, all of its bytes at once,
+   * from offset 0, as many as `record.length` says: a small upload that arrived whole then costs as few files
+   * and syncs as the store can manage, or none of its own where the store keeps a log that many share. All or
    * nothing, and safe when it resolves. Rejects with `exists` when the id is taken, by a tombstone too.
+   *
+   * The buffers are the store's until it has settled. `reserve` is that of `update`.
    */
-  create(record: UploadRecord, content?: readonly Uint8Array[]): Promise<void>;
+  create(record: UploadRecord, content?: readonly Uint8Array[], options?: Reservation): Promise<void>;
 
   /**
    * The current record and received ranges. Undefined for an id it has never seen or has purged. Rejects with
@@ -123,12 +146,8 @@ export interface Store {
    * Compare-and-set: replaces the record if its version is still `version`, and says whether it did; safe
    * when it resolves with true. False, too, when the upload no longer exists. Of several concurrent calls
    * with one version, in any number of processes, exactly one wins.
-   *
-   * `reserve` asks for room for a later record up to that many bytes longer, so that storing a response
-   * cannot fail for want of space after the handler ran: it rejects with ENOSPC now, or not then. The next
-   * update without `reserve` uses the room up.
    */
-  update(version: number, record: UploadRecord, options?: { readonly reserve?: number }): Promise<boolean>;
+  update(version: number, record: UploadRecord, options?: Reservation): Promise<boolean>;
 
   /** Opens an existing upload for writing. Rejects with `gone` when it has no content (any more). */
   writer(id: string): Promise<StoreWriter>;
@@ -145,8 +164,11 @@ export interface Store {
   /** Removes everything, the record last or all at once. Harmless when repeated. */
   purge(id: string): Promise<void>;
 
-  /** Every id, streamed, in no order; an upload that comes or goes meanwhile may be in it or not. */
-  list(): AsyncIterable<string>;
+  /**
+   * The id of every upload that `filter` names, streamed, in no order; an upload that comes or goes meanwhile
+   * may be in it or not. A store without an index of what is asked may give others too.
+   */
+  list(filter?: ListFilter): AsyncIterable<string>;
 
   /**
    * Where `supports.link`: makes the complete content, `length` bytes and no more, appear at `path` under a

@@ -1,8 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { constants, open as openCallback } from 'node:fs';
+import { constants } from 'node:fs';
 import {
   access,
-  link,
   mkdir,
   open,
   opendir,
@@ -14,36 +12,35 @@ import {
   truncate,
 } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { systemCode, UploadError } from '../src/errors.ts';
 import { IntervalSet, type Range } from '../src/intervals.ts';
 import { isDead, self } from '../src/owner.ts';
 import { placeLink, syncDirectory } from '../src/place-file.ts';
 import type {
   Durability,
+  Reservation,
   Store,
   StoreCapabilities,
   StoredUpload,
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { createFile, ignoring, writeAll } from './fs/files.ts';
+import { createFile, ignoring, makeDirectory, openFd, removeFile, renamePath } from './files/io.ts';
+import { FileReader } from './files/reader.ts';
+import { Reserve } from './files/reserve.ts';
+import { Staging } from './files/staging.ts';
+import { ContentWriter } from './files/writer.ts';
 import { decodeEntries } from './fs/journal.ts';
 import { JournalFile } from './fs/journal-file.ts';
-import { FileReader } from './fs/reader.ts';
-import { decodeRecord, encodeRecord, isAncestor, nextRecord, type RecordFile } from './fs/record-file.ts';
-import { Staging } from './fs/staging.ts';
-import { FsWriter } from './fs/writer.ts';
+import { logName, type NewRecord, Records, writebackMs } from './fs/records.ts';
 
 // One folder for each upload, under the first two characters of its id:
 //
+//     uploads/ab/ab…/records          the record, a log of its versions (fs/record-entry.ts)
 //     uploads/ab/ab…/content          bytes at their offsets; or
 //     uploads/ab/ab…/whole            all bytes, from an upload that arrived at once: needs no journal
 //     uploads/ab/ab…/journal.OWNER.K  received ranges, appended by one process each (fs/journal.ts)
-//     uploads/ab/ab…/record.N         version N of the record; the highest counts (fs/record-file.ts)
-//     staging/OWNER~K                 whatever is being built: only its rename or link makes it exist
-//
-// Compare-and-set is `link`: of all who try to give version N + 1 its name, the file system lets one.
+//     staging/OWNER~K                 whatever is being built: only its rename makes it exist
 
 export interface FsStoreOptions {
   /**
@@ -55,11 +52,6 @@ export interface FsStoreOptions {
 
 /** Journals of dead processes are folded into one when there are this many. */
 const foldAt = 8;
-
-/** Longer than an operating system keeps what it was given from the disk, by a margin. */
-const writebackMs = 60_000;
-
-const openFd = promisify(openCallback);
 
 let instances = 0;
 
@@ -77,12 +69,13 @@ class FsStore implements Store {
   readonly supports: StoreCapabilities;
   readonly #uploads: string;
   readonly #staging: Staging;
+  readonly #reserve: Reserve;
+  readonly #records: Records;
   readonly #power: boolean;
   readonly #instance = ++instances;
-  readonly #author = randomBytes(6).toString('base64url');
-  /** Uploads a version of whose record this instance is just putting in force. */
-  readonly #publishing = new Set<string>();
   readonly #shards = new Set<string>();
+  /** Uploads that were made whole and claimed here, until their next version: they have no journal. */
+  readonly #bare = new Set<string>();
   /** Journals this instance has open, by path; two writers of one upload must not share one. */
   readonly #journals = new Map<string, JournalFile>();
   #ready: Promise<void> | undefined;
@@ -90,6 +83,8 @@ class FsStore implements Store {
   constructor(directory: string, power: boolean) {
     this.#uploads = join(directory, 'uploads');
     this.#staging = new Staging(join(directory, 'staging'));
+    this.#reserve = new Reserve(this.#staging, power);
+    this.#records = new Records(this.#staging, this.#reserve, power);
     this.#power = power;
     this.supports = {
       sparse: true,
@@ -104,24 +99,22 @@ class FsStore implements Store {
     };
   }
 
-  async create(record: UploadRecord, content?: readonly Uint8Array[]): Promise<void> {
+  async create(
+    record: UploadRecord,
+    content?: readonly Uint8Array[],
+    options: Reservation = {},
+  ): Promise<void> {
     await this.#prepare();
-    const building = this.#staging.path();
-    await mkdir(building, { mode: 0o700 });
+    const { id, state } = record;
+    const first = await this.#records.create(record, options);
     try {
-      const name = content === undefined ? 'content' : 'whole';
-      await createFile(join(building, name), content ?? [], this.#power && content !== undefined);
-      const bytes = encodeRecord(nextRecord(record, undefined, this.#author));
-      await createFile(join(building, 'record.1'), [bytes], this.#power);
-      if (this.#power) await syncDirectory(building);
-      await this.#makeShard(record.id);
-      await rename(building, this.#path(record.id));
+      await this.#build(id, first, content);
     } catch (error) {
-      await rm(building, { recursive: true, force: true });
-      if (systemCode(error) !== 'ENOTEMPTY' && systemCode(error) !== 'EEXIST') throw error;
-      throw new UploadError('exists', 'the id is taken', { id: record.id, cause: error });
+      await first.drop();
+      throw error;
     }
-    if (this.#power) await syncDirectory(this.#shard(record.id));
+    first.keep();
+    if (content !== undefined && state === 'claimed') this.#bare.add(id);
   }
 
   async load(id: string): Promise<StoredUpload | undefined> {
@@ -129,51 +122,37 @@ class FsStore implements Store {
     for (let last: string | undefined; ; ) {
       const names = await readdir(folder).catch(ignoring('ENOENT', 'ENOTDIR'));
       if (names === undefined) return undefined;
-      const version = highestVersion(names);
-      const file = await readRecord(folder, version);
-      if (file === 'unreadable') throw new UploadError('gone', 'the record cannot be read', { id });
-      if (file === undefined) continue; // a later version has replaced it
-      const { record, at } = file;
-      const index = await this.#index(folder, names, record);
-      if (!index.isLost) {
-        if (this.#power && (index.isFresh || this.#isFresh(file, folder))) await syncDirectory(folder);
-        return { record, version, received: index.received, activeAt: Math.max(at, index.activeAt) };
+      const current = await this.#records.read(folder);
+      if (current !== undefined && current !== 'unreadable') {
+        const { record, version, at } = current;
+        const index = await this.#index(folder, names, record);
+        if (!index.isLost) {
+          const isFresh = index.isFresh || this.#records.isFresh(current);
+          if (this.#power && isFresh) await this.#settle(id);
+          return { record, version, received: index.received, activeAt: Math.max(at, index.activeAt) };
+        }
       }
       // Between two looks the upload may have ended, and its content with it; it is lost if nothing else
       // changed.
-      const seen = names.sort().join('/');
-      if (seen === last) throw new UploadError('gone', 'the content is not what was stored', { id });
+      const seen = JSON.stringify([current, names.sort()]);
+      if (seen === last) throw new UploadError('gone', 'the upload is not what was stored', { id });
       last = seen;
     }
   }
 
-  async update(
-    version: number,
-    record: UploadRecord,
-    { reserve }: { readonly reserve?: number } = {},
-  ): Promise<boolean> {
+  async update(version: number, record: UploadRecord, options: Reservation = {}): Promise<boolean> {
     await this.#prepare();
-    const { id } = record;
+    const { id, state } = record;
     const folder = this.#path(id);
-    const previous = await readRecord(folder, version);
-    if (previous === undefined || previous === 'unreadable') {
-      if (reserve === undefined) await this.#staging.release(id);
-      return false;
-    }
-    const file = nextRecord(record, previous, this.#author);
-    const bytes = encodeRecord(file);
-    const room = bytes.byteLength + (reserve ?? 0);
-    const reserved = reserve !== undefined && (await this.#staging.reserve(id, room, this.#power));
-    const path = reserve === undefined ? this.#staging.take(id) : this.#staging.path();
-    let won = false;
-    try {
-      await this.#writeRecord(path, bytes);
-      this.#publishing.add(folder);
-      won = await this.#publish(path, folder, version + 1, file);
-    } finally {
-      this.#publishing.delete(folder);
-      await rm(path, { force: true });
-      if (reserved && !won) await this.#staging.release(id);
+    const won = await this.#records.replace(folder, version, record, options);
+    const isBare = this.#bare.delete(id);
+    // Of a finished upload everything is received: the index has served.
+    if (won && state === 'finished' && !isBare) {
+      const names = (await readdir(folder).catch(ignoring('ENOENT'))) ?? [];
+      await remove(
+        folder,
+        names.filter((name) => name.startsWith('journal.')),
+      );
     }
     return won;
   }
@@ -184,7 +163,7 @@ class FsStore implements Store {
     const journal = this.#freeJournal(folder);
     this.#journals.set(journal.path, journal);
     const onClose = (): unknown => this.#journals.delete(journal.path);
-    const writer = new FsWriter({ id, content, journal, power: this.#power, onClose });
+    const writer = new ContentWriter({ id, content, index: journal, power: this.#power, onClose });
     try {
       await journal.open();
       await this.#fold(folder, journal);
@@ -201,11 +180,13 @@ class FsStore implements Store {
   }
 
   async discard(id: string): Promise<void> {
+    await this.#prepare();
     const folder = this.#path(id);
     const names = (await readdir(folder).catch(ignoring('ENOENT'))) ?? [];
-    const data = names.filter((name) => versionOf(name) === 0);
+    const data = names.filter((name) => name !== logName);
     await remove(folder, data);
     if (this.#power && data.length > 0) await syncDirectory(folder);
+    await this.#records.compact(folder);
   }
 
   async purge(id: string): Promise<void> {
@@ -231,8 +212,9 @@ class FsStore implements Store {
     await placeLink(content, resolve(path), this.#power);
   }
 
-  close(): Promise<void> {
-    return this.#staging.close();
+  async close(): Promise<void> {
+    this.#records.close();
+    await this.#reserve.close();
   }
 
   /** Once, on first use, and in a time that does not depend on how many uploads there are. */
@@ -262,24 +244,31 @@ class FsStore implements Store {
     this.#shards.add(shard);
   }
 
-  /** Gives a finished file the name of a version, if that is still to be had. */
-  async #publish(path: string, folder: string, version: number, file: RecordFile): Promise<boolean> {
-    const name = join(folder, `record.${version}`);
-    if (!(await link(path, name).then(() => true, ignoring('EEXIST', 'ENOENT')))) return false;
-    const names = await readdir(folder).catch(ignoring('ENOENT'));
-    if (names === undefined) return false;
-    if (highestVersion(names) !== version) {
-      // Either others have built on this version already, or its name was free because it had come and gone.
-      const wasInForce = await descendsFrom(folder, file);
-      if (!wasInForce) await rm(name, { force: true });
-      return wasInForce;
+  /** The folder of a new upload appears under its name as a whole. */
+  async #build(id: string, first: NewRecord, content: readonly Uint8Array[] | undefined): Promise<void> {
+    const building = this.#staging.path();
+    const file = join(building, content === undefined ? 'content' : 'whole');
+    try {
+      await makeDirectory(building);
+      await this.#makeShard(id);
+      await Promise.all([
+        createFile(file, content ?? [], this.#power && content !== undefined),
+        first.write(building),
+      ]);
+      if (this.#power) await syncDirectory(building);
+      await renamePath(building, this.#path(id));
+    } catch (error) {
+      await rm(building, { recursive: true, force: true });
+      if (systemCode(error) !== 'ENOTEMPTY' && systemCode(error) !== 'EEXIST') throw error;
+      throw new UploadError('exists', 'the id is taken', { id, cause: error });
     }
-    if (this.#power) await syncDirectory(folder);
-    const isDone = (entry: string): boolean =>
-      (versionOf(entry) > 0 && versionOf(entry) < version) ||
-      (file.record.state === 'finished' && entry.startsWith('journal.'));
-    await remove(folder, names.filter(isDone));
-    return true;
+    if (this.#power) await syncDirectory(this.#shard(id));
+  }
+
+  /** What another process has only just made is on the disk when this resolves. */
+  async #settle(id: string): Promise<void> {
+    await this.#records.settle(this.#path(id));
+    await syncDirectory(this.#shard(id));
   }
 
   /** What is received, from the journals; and whether the content is shorter than they say. */
@@ -307,7 +296,7 @@ class FsStore implements Store {
     // After the journals: content grows before its index does.
     const whole = names.includes('whole');
     const size = (await stat(join(folder, whole ? 'whole' : 'content')).catch(ignoring('ENOENT')))?.size;
-    if (whole) received.add(0, size ?? 0);
+    if (whole) received.add(0, length);
     const isLost = size === undefined || size < received.end;
     return { received: received.ranges(), activeAt, isLost, isFresh };
   }
@@ -333,15 +322,6 @@ class FsStore implements Store {
     } finally {
       await handle.close();
     }
-  }
-
-  /**
-   * Whether a record may be in force without its name being on the disk: another process may have only just
-   * made it.
-   */
-  #isFresh({ at, lineage }: RecordFile, folder: string): boolean {
-    if (Date.now() - at > writebackMs) return false;
-    return lineage.at(-1)?.startsWith(this.#author) !== true || this.#publishing.has(folder);
   }
 
   async #openContent(id: string, folder: string): Promise<number> {
@@ -382,17 +362,6 @@ class FsStore implements Store {
     await remove(folder, dead);
   }
 
-  async #writeRecord(path: string, bytes: Buffer): Promise<void> {
-    const handle = await open(path, constants.O_CREAT | constants.O_WRONLY, 0o600);
-    try {
-      await writeAll(handle, [bytes], 0);
-      await handle.truncate(bytes.byteLength);
-      if (this.#power) await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  }
-
   #shard(id: string): string {
     return join(this.#uploads, id.slice(0, 2));
   }
@@ -417,30 +386,6 @@ interface Index {
 
 const isId = (name: string): boolean => /^[A-Za-z0-9_-]{16,64}$/.test(name);
 
-const versionOf = (name: string): number => Number(/^record\.([1-9]\d{0,14})$/.exec(name)?.[1] ?? 0);
-
-const highestVersion = (names: readonly string[]): number => Math.max(0, ...names.map(versionOf));
-
-/** Undefined when there is no such version (any more). */
-const readRecord = async (
-  folder: string,
-  version: number,
-): Promise<RecordFile | 'unreadable' | undefined> => {
-  if (version === 0) return 'unreadable'; // an upload is never without one
-  const bytes = await readFile(join(folder, `record.${version}`)).catch(ignoring('ENOENT', 'ENOTDIR'));
-  return bytes && (decodeRecord(bytes) ?? 'unreadable');
-};
-
-/** Whether the version in force came from this one. */
-const descendsFrom = async (folder: string, file: RecordFile): Promise<boolean> => {
-  for (;;) {
-    const names = await readdir(folder).catch(ignoring('ENOENT'));
-    if (names === undefined) return false;
-    const current = await readRecord(folder, highestVersion(names));
-    if (current !== undefined) return current !== 'unreadable' && isAncestor(file, current);
-  }
-};
-
 const remove = async (folder: string, names: readonly string[]): Promise<void> => {
-  await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
+  await Promise.all(names.map((name) => removeFile(join(folder, name))));
 };

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 // Imports point only downward. Which layer a file is in follows from its path; a file in no layer is an error, so a new
 // folder has to be placed here before it can be used.
 
-type Layer = 'leaf' | 'contract' | 'engine' | 'protocol' | 'http' | 'client' | 'store' | 'top';
+type Layer = 'leaf' | 'contract' | 'engine' | 'protocol' | 'http' | 'client' | 'files' | 'store' | 'top';
 
 const layers: readonly (readonly [Layer, RegExp])[] = [
   ['leaf', /^src\/(errors|intervals|lifecycle|owner|place-file|headers\/[^/]+)\.ts$/],
@@ -16,6 +16,7 @@ const layers: readonly (readonly [Layer, RegExp])[] = [
   ['http', /^src\/http(\/.+)?\.ts$/],
   ['client', /^src\/client\/.+\.ts$/],
   ['top', /^src\/(index|server|cli|adapters\/.+)\.ts$/],
+  ['files', /^stores\/files\/.+\.ts$/],
   ['store', /^stores\/.+\.ts$/],
 ];
 
@@ -28,8 +29,12 @@ const below: Readonly<Record<Layer, readonly Layer[]>> = {
   http: ['leaf', 'contract', 'engine', 'protocol', 'http'],
   client: ['leaf', 'protocol', 'client'],
   top: ['leaf', 'contract', 'engine', 'protocol', 'http', 'client', 'store', 'top'],
-  store: ['leaf', 'contract'], // and its own folder
+  files: ['leaf', 'contract', 'files'], // what stores that keep content in files share
+  store: ['leaf', 'contract', 'files'], // and its own folder
 };
+
+/** The one package a store may need, which its user installs. */
+const peers: Readonly<Record<string, string>> = { sqlite: 'better-sqlite3' };
 
 const builtins = new Set(builtinModules.map((name) => `node:${name}`));
 
@@ -79,6 +84,7 @@ const importsOf = (source: string): string[] => {
 /** What is wrong with one import; undefined when nothing is. */
 const judge = (files: ReadonlyMap<string, string>, from: string, layer: Layer, name: string) => {
   if (builtins.has(name)) return mayUse(layer, name) ? undefined : `${layer} may not use it`;
+  if (layer === 'store' && peers[storeName(from)] === name) return undefined;
   if (!name.startsWith('./') && !name.startsWith('../')) return 'neither a node: builtin nor a relative path';
   const to = posix.join(posix.dirname(from), name);
   if (!files.has(to)) return 'no such file';
@@ -135,6 +141,7 @@ describe('the sources', () => {
       'client',
       'contract',
       'engine',
+      'files',
       'http',
       'leaf',
       'protocol',
@@ -213,9 +220,11 @@ describe('the checker catches a violation', () => {
       'src/index.ts',
       'src/cli.ts',
       'src/adapters/koa.ts',
+      'stores/files/io.ts',
       'stores/fs.ts',
-      'stores/fs/files.ts',
+      'stores/fs/journal.ts',
       'stores/memory.ts',
+      'stores/sqlite.ts',
     ];
     return new Map([...paths.map((path): [string, string] => [path, '']), ...Object.entries(changed)]);
   };
@@ -242,8 +251,13 @@ describe('the checker catches a violation', () => {
     ['src/cli.ts', '../stores/fs.ts'],
     ['src/client/index.ts', '../protocol/gears.ts'],
     ['src/client/index.ts', 'node:http'],
-    ['stores/fs.ts', './fs/files.ts'],
-    ['stores/fs/files.ts', '../../src/store.ts'],
+    ['stores/fs.ts', './fs/journal.ts'],
+    ['stores/fs.ts', './files/io.ts'],
+    ['stores/fs/journal.ts', '../../src/store.ts'],
+    ['stores/fs/journal.ts', '../files/io.ts'],
+    ['stores/files/io.ts', '../../src/store.ts'],
+    ['stores/sqlite.ts', 'better-sqlite3'],
+    ['stores/sqlite/index.ts', 'better-sqlite3'],
     ['stores/memory.ts', '../src/intervals.ts'],
   ])('not in %s -> %s, which points downward', (from, name) => {
     expect(violations(graph({ [from]: importing(name) }))).toEqual([]);
@@ -287,9 +301,14 @@ describe('the checker catches a violation', () => {
     ['stores/fs.ts', '../src/index.ts'],
     ['stores/fs.ts', './memory.ts'],
     ['stores/memory.ts', './fs.ts'],
-    ['stores/memory.ts', './fs/files.ts'],
-    ['stores/fs/files.ts', '../fs.ts'],
-    ['stores/fs/files.ts', '../../src/engine/lease.ts'],
+    ['stores/memory.ts', './fs/journal.ts'],
+    ['stores/fs/journal.ts', '../fs.ts'],
+    ['stores/fs/journal.ts', '../../src/engine/lease.ts'],
+    ['stores/files/io.ts', '../fs.ts'],
+    ['stores/files/io.ts', '../fs/journal.ts'],
+    ['stores/files/io.ts', '../../src/engine.ts'],
+    ['stores/files/io.ts', 'better-sqlite3'],
+    ['stores/sqlite.ts', '@aws-sdk/client-s3'],
     // Packages, builtins without their prefix, and paths that lead nowhere or out.
     ['src/http.ts', 'express'],
     ['src/index.ts', 'fs'],

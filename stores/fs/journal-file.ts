@@ -1,25 +1,15 @@
-import { close, constants, fdatasync, ftruncate, open, writev } from 'node:fs';
+import { constants, ftruncate } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { UploadError } from '../../src/errors.ts';
 import { IntervalSet, type Range } from '../../src/intervals.ts';
 import { syncDirectory } from '../../src/place-file.ts';
-import { ignoring } from './files.ts';
+import { closeFd, ignoring, openFd, syncFd, writeFully } from '../files/io.ts';
+import type { RangeIndex } from '../files/writer.ts';
 import { decodeEntries, encodeEntries, entryOffset } from './journal.ts';
 
-const closeFd = promisify(close);
-const dataSync = promisify(fdatasync);
 const truncate = promisify(ftruncate);
-const writeVector = promisify(writev);
-
-/**
- * Bare descriptors: a FileHandle would close itself on garbage collection, with a warning, if one were ever
- * lost.
- */
-const openFd = promisify((path: string, done: (error: Error | null, fd: number) => void) =>
-  open(path, constants.O_CREAT | constants.O_RDWR, 0o600, done),
-);
 
 /**
  * Room for entries is made before it is needed, in these steps: on a full disk what was written must still be
@@ -28,7 +18,7 @@ const openFd = promisify((path: string, done: (error: Error | null, fd: number) 
 const roomBytes = 4096;
 
 /** A journal that one writer appends to. */
-export class JournalFile {
+export class JournalFile implements RangeIndex {
   readonly path: string;
   readonly #power: boolean;
   #fd: number | undefined;
@@ -56,7 +46,7 @@ export class JournalFile {
    */
   async open(): Promise<void> {
     const before = await readFile(this.path).catch(ignoring('ENOENT'));
-    const fd = await openFd(this.path);
+    const fd = await openFd(this.path, constants.O_CREAT | constants.O_RDWR);
     this.#isNew = before === undefined;
     this.#entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
     try {
@@ -77,8 +67,8 @@ export class JournalFile {
     const bytes = encodeEntries(ranges, this.#entries, Date.now());
     const at = this.#end;
     try {
-      await writeFully(fd, bytes, at);
-      if (this.#power) await dataSync(fd);
+      await writeFully(fd, [bytes], at);
+      if (this.#power) await syncFd(fd);
       if (this.#power && this.#isNew) await syncDirectory(dirname(this.path));
     } catch (error) {
       await truncate(fd, at).catch(() => undefined); // the failure to report is the first one
@@ -104,12 +94,7 @@ export class JournalFile {
 
   /** Zeros are no entry. */
   async #makeRoom(fd: number, from: number): Promise<void> {
-    await writeFully(fd, Buffer.alloc(roomBytes), from);
+    await writeFully(fd, [Buffer.alloc(roomBytes)], from);
     this.#room = from + roomBytes;
   }
 }
-
-const writeFully = async (fd: number, bytes: Buffer, at: number): Promise<void> => {
-  const { bytesWritten } = await writeVector(fd, [bytes], at);
-  if (bytesWritten !== bytes.byteLength) throw new UploadError('no_space', 'the journal has no room');
-};

@@ -50,7 +50,7 @@ describe('fs: making an upload', () => {
       if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'exists' });
     }
     expect(await names(join(world.directory, 'staging'))).toEqual([]);
-    expect(await names(folderOf(world, id))).toEqual(['record.1', 'whole']);
+    expect(await names(folderOf(world, id))).toEqual(['records', 'whole']);
     expect(world.descriptors()).toBe(0);
   });
 
@@ -130,13 +130,13 @@ describe('fs: what cannot be read any more', () => {
     ['changed', (bytes) => Buffer.from(bytes.toString('latin1').replace('"open"', '"done"'), 'latin1')],
     [
       'of another format',
-      (bytes) => Buffer.from(bytes.toString('latin1').replace(' record 1 ', ' record 2 '), 'latin1'),
+      (bytes) => Buffer.from(bytes.toString('latin1').replace('record/1 ', 'record/2 '), 'latin1'),
     ],
   ])('a record that is %s is gone', async (_, damage) => {
     const world = await newWorld('fs');
     const id = newId();
     await world.open().create(newRecord(id, { length: 5 }));
-    const path = join(folderOf(world, id), 'record.1');
+    const path = join(folderOf(world, id), 'records');
     await writeFile(path, damage(await readFile(path)));
     await rejectsWith(world.open().load(id), 'gone');
     await rejectsWith(newEngine(world.open()).query(id), 'gone');
@@ -146,7 +146,7 @@ describe('fs: what cannot be read any more', () => {
     const world = await newWorld('fs');
     const id = newId();
     await world.open().create(newRecord(id));
-    await rm(join(folderOf(world, id), 'record.1'));
+    await rm(join(folderOf(world, id), 'records'));
     await rejectsWith(world.open().load(id), 'gone');
   });
 
@@ -155,7 +155,7 @@ describe('fs: what cannot be read any more', () => {
     const engine = newEngine(world.open(), { expiresAfterMs: 1000 });
     const [damaged, good] = [newId(), newId()];
     for (const id of [damaged, good]) await engine.create(id, { length: 5 });
-    await writeFile(join(folderOf(world, damaged), 'record.1'), '');
+    await writeFile(join(folderOf(world, damaged), 'records'), '');
     expect(await engine.expire(Date.now() + 2000)).toEqual({ expired: 1, purged: 0 });
     await engine.retryPending(() => Promise.reject(new Error('must not run')));
   });

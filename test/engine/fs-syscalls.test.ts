@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { IntervalSet } from '../../src/intervals.ts';
 import type { UploadRecord } from '../../src/store.ts';
@@ -18,8 +20,7 @@ import {
 // the steps of one store operation.
 
 interface SystemCall {
-  readonly name: 'fdatasync' | 'writev' | 'link' | 'stat';
-  /** Of the file; for `link` the new name. */
+  readonly name: 'fdatasync' | 'writev' | 'write' | 'stat';
   readonly path: string;
   readonly when: 'before' | 'after';
 }
@@ -31,7 +32,11 @@ const system = vi.hoisted(() => ({
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
   const util = await import('node:util');
-  const around = async <T>(name: 'fdatasync' | 'writev', fd: number, run: () => Promise<T>): Promise<T> => {
+  const around = async <T>(
+    name: 'fdatasync' | 'writev' | 'write',
+    fd: number,
+    run: () => Promise<T>,
+  ): Promise<T> => {
     const path = fs.readlinkSync(`/proc/self/fd/${fd}`);
     await system.hook({ name, path, when: 'before' });
     const result = await run();
@@ -40,6 +45,26 @@ vi.mock('node:fs', async (original) => {
   };
   const dataSync = util.promisify(fs.fdatasync);
   const writeVector = util.promisify(fs.writev);
+  const writeBytes = util.promisify(fs.write) as (
+    fd: number,
+    bytes: Uint8Array,
+    from: number,
+    count: number,
+    at: number | null,
+  ) => Promise<{ bytesWritten: number }>;
+  const write = (
+    fd: number,
+    bytes: Uint8Array,
+    from: number,
+    count: number,
+    at: number | null,
+    done: (error: Error | null, written?: number) => void,
+  ): void => {
+    around('write', fd, () => writeBytes(fd, bytes, from, count, at)).then(
+      ({ bytesWritten }) => done(null, bytesWritten),
+      done,
+    );
+  };
   const fdatasync = (fd: number, done: (error: Error | null) => void): void => {
     around('fdatasync', fd, () => dataSync(fd)).then(() => done(null), done);
   };
@@ -54,22 +79,18 @@ vi.mock('node:fs', async (original) => {
     promisedWritev(fd, buffers, at).then(({ bytesWritten }) => done(null, bytesWritten), done);
   };
   Object.defineProperty(writev, util.promisify.custom, { value: promisedWritev });
-  return { ...fs, default: fs, fdatasync, writev };
+  return { ...fs, default: fs, fdatasync, writev, write };
 });
 
 vi.mock('node:fs/promises', async (original) => {
   const fs = await original<typeof import('node:fs/promises')>();
-  const link = async (from: string, to: string): Promise<void> => {
-    await fs.link(from, to);
-    await system.hook({ name: 'link', path: to, when: 'after' });
-  };
   const stat = async (path: string) => {
     await system.hook({ name: 'stat', path, when: 'before' });
     const facts = await fs.stat(path);
     await system.hook({ name: 'stat', path, when: 'after' });
     return facts;
   };
-  return { ...fs, default: fs, link, stat };
+  return { ...fs, default: fs, stat };
 });
 
 afterEach(() => {
@@ -79,6 +100,14 @@ afterEach(() => {
 const length = 12_000;
 const bytes = content(length);
 const sizes = { batchBytes: 2000, checkpointBytes: 4000, flushMs: 1, checkpointMs: 5 };
+
+const newRecord = (id: string, attempt = 0): UploadRecord => ({
+  id,
+  createdAt: 0,
+  state: 'open',
+  metadata: {},
+  attempt,
+});
 
 /** Resumes from what is acknowledged until it is whole; each acknowledgement must hold all earlier ones. */
 const upload = async (directory: string): Promise<void> => {
@@ -116,8 +145,7 @@ describe('fs: the operating system’s calls', () => {
         const world = await newWorld('fs');
         let calls = 0;
         system.hook = (call) => {
-          if (call.name !== 'link' && call.name !== 'stat' && call.when === when && ++calls === nth)
-            throw systemError('EIO');
+          if (call.name !== 'stat' && call.when === when && ++calls === nth) throw systemError('EIO');
         };
         await upload(world.directory);
         expect(world.descriptors()).toBe(0);
@@ -147,25 +175,20 @@ describe('fs: the operating system’s calls', () => {
     },
   );
 
-  test('whoever gave a version its name is told so, even if the next version is there at once', async () => {
+  test('whoever appended a version first is told so, even if the next version is there at once', async () => {
     const world = await newWorld('fs');
     const [one, two] = [fsStore(world.directory), fsStore(world.directory)];
     const id = newId();
-    const record = (attempt: number): UploadRecord => ({
-      id,
-      createdAt: 0,
-      state: 'open',
-      metadata: {},
-      attempt,
-    });
-    await one.create(record(0));
+    await one.create(newRecord(id));
     let second: boolean | undefined;
-    system.hook = async ({ name, path }) => {
-      if (name !== 'link' || !path.endsWith('record.2')) return;
+    let entered = false;
+    system.hook = async ({ name, path, when }) => {
+      if (name !== 'write' || when !== 'after' || !path.endsWith('/records') || entered) return;
+      entered = true;
       const stored = await two.load(id);
-      second = await two.update(stored?.version ?? 0, record((stored?.record.attempt ?? 0) + 1));
+      second = await two.update(stored?.version ?? 0, newRecord(id, (stored?.record.attempt ?? 0) + 1));
     };
-    const first = await one.update(1, record(1));
+    const first = await one.update(1, newRecord(id, 1));
     expect(await two.load(id)).toMatchObject({ version: 3, record: { attempt: 2 } });
     expect([first, second]).toEqual([true, true]);
   });
@@ -174,13 +197,54 @@ describe('fs: the operating system’s calls', () => {
     const world = await newWorld('fs');
     const store = fsStore(world.directory);
     const id = newId();
-    const record: UploadRecord = { id, createdAt: 0, state: 'open', metadata: {}, attempt: 0 };
-    await store.create(record);
-    system.hook = async ({ name, path }) => {
-      if (name === 'link' && path.endsWith('record.2')) await fsStore(world.directory).purge(id);
+    await store.create(newRecord(id));
+    system.hook = async ({ name, path, when }) => {
+      if (name === 'write' && when === 'after' && path.endsWith('/records'))
+        await fsStore(world.directory).purge(id);
     };
-    expect(await store.update(1, record)).toBe(false);
+    expect(await store.update(1, newRecord(id, 1))).toBe(false);
     expect(await store.load(id)).toBeUndefined();
+  });
+
+  test('a version that could not be synced is taken back, and nobody later believes it', async () => {
+    const world = await newWorld('fs');
+    const store = fsStore(world.directory);
+    const id = newId();
+    await store.create(newRecord(id));
+    system.hook = ({ name, path, when }) => {
+      if (name === 'fdatasync' && when === 'before' && path.endsWith('/records')) throw systemError('EIO');
+    };
+    await expect(store.update(1, newRecord(id, 7))).rejects.toMatchObject({ code: 'EIO' });
+    system.hook = () => undefined;
+    for (const other of [store, fsStore(world.directory)]) {
+      expect(await other.load(id)).toMatchObject({ version: 1, record: { attempt: 0 } });
+    }
+    expect(await store.update(1, newRecord(id, 8))).toBe(true);
+    expect(await fsStore(world.directory).load(id)).toMatchObject({ version: 2, record: { attempt: 8 } });
+  });
+
+  test('on a full disk the answer takes the room that was kept for it', async () => {
+    const world = await newWorld('fs');
+    const store = fsStore(world.directory);
+    const id = newId();
+    await store.create({ ...newRecord(id), state: 'claimed' }, undefined, { reserve: 50_000 });
+    const staging = join(world.directory, 'staging');
+    expect(await readdir(staging)).toHaveLength(1);
+    // Full as long as the room is kept: giving that up is what makes the next attempt succeed.
+    system.hook = async ({ name, path, when }) => {
+      const isFull = (await readdir(staging)).length > 0;
+      if (name === 'write' && when === 'before' && path.endsWith('/records') && isFull)
+        throw systemError('ENOSPC');
+    };
+    await expect(store.update(1, newRecord(id, 1), { reserve: 50_000 })).rejects.toMatchObject({
+      code: 'ENOSPC',
+    });
+    expect(await readdir(staging)).toHaveLength(1);
+    const answered: UploadRecord = { ...newRecord(id, 1), state: 'finished', response: 'r'.repeat(40_000) };
+    expect(await store.update(1, answered)).toBe(true);
+    expect(await readdir(staging)).toEqual([]);
+    expect(await fsStore(world.directory).load(id)).toMatchObject({ record: answered });
+    expect(world.descriptors()).toBe(0);
   });
 
   test('an upload that grows while it is loaded is not taken for one that has lost bytes', async () => {

@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Store, UploadRecord } from '../../src/store.ts';
@@ -13,10 +13,11 @@ const newRecord = (id: string, facts: Partial<UploadRecord> = {}): UploadRecord 
   ...facts,
 });
 
-const records = async ({ directory }: World, id: string): Promise<string[]> =>
-  (await readdir(join(directory, 'uploads', id.slice(0, 2), id))).filter((name) =>
-    name.startsWith('record.'),
-  );
+const names = async ({ directory }: World, id: string): Promise<string[]> =>
+  (await readdir(join(directory, 'uploads', id.slice(0, 2), id))).sort();
+
+const log = ({ directory }: World, id: string): Promise<string> =>
+  readFile(join(directory, 'uploads', id.slice(0, 2), id, 'records'), 'utf8');
 
 describe('fs: replacing a record', () => {
   test('of 20 with one version, over four instances, exactly one wins', async () => {
@@ -33,22 +34,58 @@ describe('fs: replacing a record', () => {
       expect(stored?.version).toBe(version + 1);
       expect(stored?.record.attempt).toBe(outcomes.indexOf(true));
     }
-    expect(await records(world, id)).toEqual(['record.21']);
+    expect(await names(world, id)).toEqual(['content', 'records']);
   });
 
-  test('loses to whoever came before, also when the names of old versions are free again', async () => {
+  test('loses to whoever came before', async () => {
     const world = await newWorld('fs');
     const [one, two] = [world.open(), world.open()];
     const id = newId();
     await one.create(newRecord(id));
     for (let version = 1; version <= 5; version++)
       expect(await one.update(version, newRecord(id))).toBe(true);
-    expect(await records(world, id)).toEqual(['record.6']);
     for (let stale = 1; stale <= 5; stale++) {
       expect(await two.update(stale, newRecord(id, { attempt: 99 }))).toBe(false);
     }
     expect(await two.load(id)).toMatchObject({ version: 6, record: { attempt: 0 } });
-    expect(await records(world, id)).toEqual(['record.6']);
+  });
+
+  test('loses with a claim whose log it has kept open, too', async () => {
+    const world = await newWorld('fs');
+    const [one, two] = [world.open(), world.open()];
+    const id = newId();
+    await one.create(newRecord(id, { state: 'claimed', length: 3 }), [Buffer.from('abc')]);
+    expect(await two.update(1, newRecord(id, { state: 'claimed', attempt: 2 }))).toBe(true);
+    expect(await one.update(1, newRecord(id, { state: 'finished', response: 'late' }))).toBe(false);
+    expect(await one.load(id)).toMatchObject({ version: 2, record: { state: 'claimed', attempt: 2 } });
+    expect(await two.update(2, newRecord(id, { state: 'finished', response: 'mine' }))).toBe(true);
+    expect(world.descriptors()).toBe(0);
+  });
+
+  test('says false of an upload that was purged and made again, whatever the version', async () => {
+    const world = await newWorld('fs');
+    const [one, two] = [world.open(), world.open()];
+    const id = newId();
+    await one.create(newRecord(id, { state: 'claimed', length: 3 }), [Buffer.from('abc')]);
+    await two.purge(id);
+    await two.create(newRecord(id, { attempt: 5 }));
+    expect(await one.update(1, newRecord(id, { state: 'finished', response: 'late' }))).toBe(false);
+    expect(await one.load(id)).toMatchObject({ version: 1, record: { attempt: 5 } });
+  });
+
+  test('as a tombstone leaves nothing of what there was', async () => {
+    const world = await newWorld('fs', 'power');
+    const store = world.open();
+    const id = newId();
+    await store.create(newRecord(id, { context: 'private', metadata: { name: 'private' } }));
+    expect(await store.update(1, newRecord(id, { state: 'removed', removedAt: 1 }))).toBe(true);
+    for (let n = 0; n < 2; n++) {
+      await store.discard(id);
+      expect(await names(world, id)).toEqual(['records']);
+      expect(await log(world, id)).not.toContain('private');
+      expect(await store.load(id)).toMatchObject({ version: 2, record: { state: 'removed' } });
+    }
+    expect(await readdir(join(world.directory, 'staging'))).toEqual([]);
   });
 
   test('counts every success once while 20 go on from whatever they find', async () => {
@@ -74,7 +111,6 @@ describe('fs: replacing a record', () => {
     expect(last?.version).toBe(201);
     expect(last?.record.attempt).toBe(200);
     expect([...wins.values()].every((count) => count === 1)).toBe(true);
-    expect(await records(world, id)).toEqual(['record.201']);
     expect(await readdir(join(world.directory, 'staging'))).toEqual([]);
   });
 
@@ -110,7 +146,7 @@ describe('fs: room reserved for a later record', () => {
     return sizes.reduce((sum, size) => sum + size, 0);
   };
 
-  test('is allocated, lasts over renewals, and is used up by the record it was kept for', async () => {
+  test('is allocated, lasts over renewals, and serves the next upload when it was not needed', async () => {
     const world = await newWorld('fs', 'power');
     const store = world.open();
     const id = newId();
@@ -121,8 +157,12 @@ describe('fs: room reserved for a later record', () => {
     expect(await staged(world)).toBeLessThan(110_000);
     const response = 'r'.repeat(49_000);
     expect(await store.update(3, newRecord(id, { response }))).toBe(true);
-    expect(await staged(world)).toBe(0);
     expect((await world.open().load(id))?.record.response).toBe(response);
+    const next = newId();
+    await store.create(newRecord(next), undefined, { reserve: 50_000 });
+    expect(await staged(world)).toBeLessThan(110_000);
+    await store.close();
+    expect(await staged(world)).toBe(0);
   });
 
   test('may hold a shorter record, or be too small for a longer one: either is read back whole', async () => {

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDead, self } from '../../src/owner.ts';
-import { createFile, ignoring } from './files.ts';
+import { ignoring } from './io.ts';
 
 /** Past this age, what belongs to a machine or boot that cannot be asked is litter. */
 const lifetimeMs = 24 * 60 * 60 * 1000;
@@ -15,8 +15,6 @@ let instances = 0;
 export class Staging {
   readonly #folder: string;
   readonly #instance = ++instances;
-  /** Files that hold room for the next record of an upload. */
-  readonly #reserved = new Map<string, string>();
   #counter = 0;
 
   constructor(folder: string) {
@@ -38,35 +36,6 @@ export class Staging {
   /** A name nobody else uses. */
   path(): string {
     return join(this.#folder, `${self}~${this.#instance}-${this.#counter++}`);
-  }
-
-  /**
-   * Blocks that are allocated (Node has no fallocate) stay so until the file is cut or removed. False when
-   * there were some before.
-   */
-  async reserve(id: string, bytes: number, sync: boolean): Promise<boolean> {
-    if (this.#reserved.has(id)) return false;
-    const path = this.path();
-    await createFile(path, [Buffer.alloc(bytes)], sync);
-    this.#reserved.set(id, path);
-    return true;
-  }
-
-  /** The reserved file of an upload, the caller's from now on; or a new name. */
-  take(id: string): string {
-    const path = this.#reserved.get(id) ?? this.path();
-    this.#reserved.delete(id);
-    return path;
-  }
-
-  async release(id: string): Promise<void> {
-    const path = this.#reserved.get(id);
-    this.#reserved.delete(id);
-    if (path !== undefined) await rm(path, { force: true });
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([...this.#reserved.keys()].map((id) => this.release(id)));
   }
 }
 

@@ -1,26 +1,29 @@
-import { close, fdatasync, type NoParamCallback, writev } from 'node:fs';
-import { promisify } from 'node:util';
 import { UploadError } from '../../src/errors.ts';
 import { IntervalSet, type Range } from '../../src/intervals.ts';
 import type { StoreWriter } from '../../src/store.ts';
-import type { JournalFile } from './journal-file.ts';
+import { byteLength, closeFd, syncFd, writeVector } from './io.ts';
 
-const closeFd = promisify(close);
-const dataSync = promisify(fdatasync);
+/** Where a writer's ranges become known to everybody. */
+export interface RangeIndex {
+  /** Adds ranges whose bytes are safe; safe itself when it resolves. Nobody finds what it rejected. */
+  append(ranges: readonly Range[]): Promise<void>;
+  close(): Promise<void>;
+}
 
-export interface FsWriterOptions {
+export interface ContentWriterOptions {
   readonly id: string;
   /** The descriptor of the content; the writer's from here on. */
   readonly content: number;
-  readonly journal: JournalFile;
+  /** The writer's from here on, too. */
+  readonly index: RangeIndex;
   /** Whether to sync (`power`) or only to hand over to the operating system (`process`). */
   readonly power: boolean;
-  readonly onClose: () => void;
+  readonly onClose?: () => void;
 }
 
-/** Writes content at offsets, and then, never before, the journal entry that says so. */
-export class FsWriter implements StoreWriter {
-  readonly #options: FsWriterOptions;
+/** Writes content at offsets, and then, never before, tells the index so. */
+export class ContentWriter implements StoreWriter {
+  readonly #options: ContentWriterOptions;
   /** Written since the last sync began. */
   #pending = new IntervalSet();
   #content: number | undefined;
@@ -30,7 +33,7 @@ export class FsWriter implements StoreWriter {
   #running = 0;
   #onIdle: (() => void) | undefined;
 
-  constructor(options: FsWriterOptions) {
+  constructor(options: ContentWriterOptions) {
     this.#options = options;
     this.#content = options.content;
   }
@@ -39,10 +42,9 @@ export class FsWriter implements StoreWriter {
     return new Promise((resolve, reject) => {
       const fd = this.#content;
       if (fd === undefined || this.#failure !== undefined) return reject(this.#failure ?? this.#closed());
-      let bytes = 0;
-      for (const buffer of buffers) bytes += buffer.byteLength;
+      const bytes = byteLength(buffers);
       this.#running++;
-      writeVectorAt(fd, buffers, bytes, offset, (error) => {
+      writeVector(fd, buffers, bytes, offset, (error) => {
         this.#settled();
         if (error !== null) return reject(error);
         this.#pending.add(offset, offset + bytes);
@@ -64,9 +66,9 @@ export class FsWriter implements StoreWriter {
     this.#content = undefined;
     if (this.#running > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     try {
-      await Promise.all([closeFd(content), this.#options.journal.close()]);
+      await Promise.all([closeFd(content), this.#options.index.close()]);
     } finally {
-      this.#options.onClose();
+      this.#options.onClose?.();
     }
   }
 
@@ -78,8 +80,8 @@ export class FsWriter implements StoreWriter {
     this.#pending = new IntervalSet();
     this.#running++;
     try {
-      if (this.#options.power) await dataSync(this.#content);
-      await this.#options.journal.append(ranges);
+      if (this.#options.power) await syncFd(this.#content);
+      await this.#options.index.append(ranges);
     } catch (cause) {
       this.#failure = new UploadError('store_failed', 'a sync failed', { id: this.#options.id, cause });
       throw cause;
@@ -97,29 +99,3 @@ export class FsWriter implements StoreWriter {
     return new UploadError('invalid_argument', 'the writer is closed', { id: this.#options.id });
   }
 }
-
-const writeVectorAt = (
-  fd: number,
-  buffers: readonly Uint8Array[],
-  bytes: number,
-  offset: number,
-  done: NoParamCallback,
-): void => {
-  writev(fd, buffers, offset, (error, written) => {
-    if (error !== null) return done(error);
-    if (written === bytes) return done(null);
-    // A short write: go on behind what the kernel took. Rare (a signal, the last block of a full disk), so
-    // clarity first.
-    writeVectorAt(fd, rest(buffers, written), bytes - written, offset + written, done);
-  });
-};
-
-const rest = (buffers: readonly Uint8Array[], taken: number): Uint8Array[] => {
-  let skip = taken;
-  const out: Uint8Array[] = [];
-  for (const buffer of buffers) {
-    if (skip < buffer.byteLength) out.push(buffer.subarray(skip));
-    skip = Math.max(0, skip - buffer.byteLength);
-  }
-  return out;
-};
