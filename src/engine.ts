@@ -1,6 +1,7 @@
 import { MemoryBudget } from './engine/budget.ts';
 import { Completer, type Completion, isHeld, type Process } from './engine/completion.ts';
 import { clip, isWhole, lengthChanged, mergeFacts, newRecord, type UploadFacts } from './engine/facts.ts';
+import type { Lease } from './engine/lease.ts';
 import { LiveUpload } from './engine/live-upload.ts';
 import { Transfer, type TransferSource } from './engine/transfer.ts';
 import { WriteSession } from './engine/write-session.ts';
@@ -35,8 +36,11 @@ export interface PendingCounts {
 }
 
 export interface WriteRequest extends UploadFacts {
-  /** Whether an upload that does not exist is made, or refused with `not_found`. */
-  readonly absent: 'create' | 'refuse';
+  /**
+   * Whether an upload that does not exist is made, or refused with `not_found`; `certain` where its id is new,
+   * so that it cannot exist.
+   */
+  readonly absent: 'create' | 'certain' | 'refuse';
   readonly start: number;
   /** Exclusive; undefined when the sender does not say. */
   readonly end: number | undefined;
@@ -164,8 +168,9 @@ export class Engine {
     await this.store.purge(id).catch(rethrowFor(id));
   }
 
-  complete(id: string, process: Process): Promise<Completion> {
-    return this.#completer.complete(id, process);
+  /** See `Completer.complete`. */
+  complete(id: string, process: Process, lease?: Lease): Promise<Completion> {
+    return this.#completer.complete(id, process, lease);
   }
 
   /**
@@ -247,7 +252,7 @@ export class Engine {
     live: LiveUpload,
     request: WriteRequest,
   ): Promise<NotWritten | { readonly kind: 'ready'; readonly length: number | undefined }> {
-    let stored = await this.find(live.id);
+    let stored = request.absent === 'certain' ? undefined : await this.find(live.id);
     if (stored === undefined) {
       if (request.absent === 'refuse')
         throw new UploadError('not_found', 'no upload has this identity', { id: live.id });
@@ -287,11 +292,10 @@ export class Engine {
     });
     // Of two requests for the same bytes the newer wins, whichever of them got here first: no lock, no queue.
     const rivals = [...live.transfers].filter((other) => other.overlaps(transfer.start, transfer.limit));
-    const reason = new UploadError('superseded', 'a newer request brings the same bytes', { id: live.id });
-    if (rivals.some((other) => other.arrival > arrival)) throw reason;
+    if (rivals.some((other) => other.arrival > arrival)) throw superseded(live.id);
     live.transfers.add(transfer);
     if (this.#closing) transfer.stop(closing());
-    for (const other of rivals) other.stop(reason);
+    for (const other of rivals) other.stop(superseded(live.id));
     await Promise.all(rivals.map((other) => other.end()));
     const { endsContent } = request;
     const { maxLength } = this.options;
@@ -302,6 +306,7 @@ export class Engine {
       {
         state: async (facts) => (await this.#state(await this.require(live.id), facts)).record,
         load: () => this.find(live.id),
+        claim: (record) => this.#completer.claimNew(record),
         release: () => this.#release(live),
         forget: () => this.forget(live.id),
       },
@@ -405,5 +410,8 @@ export class Engine {
     throw new UploadError('too_large', 'the upload is too long', { expected: most, actual: length });
   }
 }
+
+const superseded = (id: string): UploadError =>
+  new UploadError('superseded', 'a newer request brings the same bytes', { id });
 
 const closing = (): UploadError => new UploadError('closing', 'the server is stopping');

@@ -28,6 +28,20 @@ export interface CompleterOptions {
   readonly onError: (error: unknown, facts: { readonly id: string }) => void;
 }
 
+/**
+ * The claim on an upload that is made with all its bytes: made with it, in one step. Exactly one of `hold` and
+ * `drop` ends it.
+ */
+export interface NewClaim {
+  /** The record to make. */
+  readonly record: UploadRecord;
+  readonly reserve: number;
+  /** The upload was made: the lease is to be given to `complete`, at once. */
+  hold(): Lease;
+  /** It was not. */
+  drop(): void;
+}
+
 let completers = 0;
 
 /** Completion happens once: under a claim, with one response, for however many requests that ask. */
@@ -37,6 +51,8 @@ export class Completer {
   readonly #options: CompleterOptions;
   readonly #owner = `${self}-${++completers}`;
   readonly #running = new Map<string, Promise<Completion>>();
+  /** Uploads that are being made with a claim which `complete` has not taken over yet. */
+  readonly #made = new Set<string>();
 
   constructor(store: Store, load: (id: string) => Promise<StoredUpload>, options: CompleterOptions) {
     this.#store = store;
@@ -48,21 +64,38 @@ export class Completer {
     return this.#running;
   }
 
+  claimNew(record: UploadRecord): NewClaim {
+    const { id } = record;
+    const claimed = this.#claimed(record);
+    this.#made.add(id);
+    return {
+      record: claimed,
+      reserve: this.#options.reserveBytes,
+      hold: () => this.#lease(claimed, 1),
+      // Made after all, by a call that failed? Then the claim is left over, as any other.
+      drop: () => void this.#made.delete(id),
+    };
+  }
+
   /**
-   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. Rejects
-   * with what `process` rejected with (after the claim was given back), with `gone`, or with a store's error.
+   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. With a
+   * `lease`, the claim is had already. Rejects with what `process` rejected with (after the claim was given
+   * back), with `gone`, or with a store's error.
    */
-  complete(id: string, process: Process): Promise<Completion> {
-    const running = this.#running.get(id);
+  complete(id: string, process: Process, lease?: Lease): Promise<Completion> {
+    const running = lease === undefined ? this.#running.get(id) : undefined;
     if (running !== undefined) return running;
-    const completion = this.#run(id, process).finally(() => this.#running.delete(id));
+    const completion = this.#run(id, process, lease).finally(() => {
+      if (this.#running.get(id) === completion) this.#running.delete(id);
+    });
     this.#running.set(id, completion);
+    this.#made.delete(id);
     return completion;
   }
 
-  async #run(id: string, process: Process): Promise<Completion> {
-    for (;;) {
-      const lease = await this.#claim(id);
+  async #run(id: string, process: Process, first: Lease | undefined): Promise<Completion> {
+    for (let held = first; ; held = undefined) {
+      const lease = held ?? (await this.#claim(id));
       if (!(lease instanceof Lease)) return lease;
       const verdict = await this.#judge(lease, process);
       if (verdict.kind === 'failed') {
@@ -102,18 +135,28 @@ export class Completer {
       if (record.state === 'finished') return { kind: 'finished', record };
       // A claim of our own that nothing here is at work on is left over from a store that failed after it
       // stored.
-      if (record.claim?.owner !== this.#owner && isHeld(record)) return { kind: 'running' };
+      const isLeftOver = record.claim?.owner === this.#owner && !this.#made.has(id);
+      if (!isLeftOver && isHeld(record)) return { kind: 'running' };
       if (!isWhole(stored)) throw new UploadError('invalid_argument', 'bytes are missing', { id });
-      const claimed: UploadRecord = {
-        ...record,
-        state: next(record.state, 'claim', id),
-        attempt: record.attempt + 1,
-        claim: { owner: this.#owner, expiresAt: Date.now() + this.#options.leaseMs },
-      };
-      const { leaseMs, reserveBytes } = this.#options;
-      const won = await this.#store.update(version, claimed, { reserve: reserveBytes }).catch(rethrowFor(id));
-      if (won) return new Lease(this.#store, claimed, version + 1, leaseMs, reserveBytes);
+      const claimed = this.#claimed(record);
+      const reserve = this.#options.reserveBytes;
+      if (await this.#store.update(version, claimed, { reserve }).catch(rethrowFor(id))) {
+        return this.#lease(claimed, version + 1);
+      }
     }
+  }
+
+  #claimed(record: UploadRecord): UploadRecord {
+    return {
+      ...record,
+      state: next(record.state, 'claim', record.id),
+      attempt: record.attempt + 1,
+      claim: { owner: this.#owner, expiresAt: Date.now() + this.#options.leaseMs },
+    };
+  }
+
+  #lease(claimed: UploadRecord, version: number): Lease {
+    return new Lease(this.#store, claimed, version, this.#options.leaseMs, this.#options.reserveBytes);
   }
 }
 

@@ -1,6 +1,7 @@
 import { isUploadError, storeError, type UploadError } from '../errors.ts';
 import { IntervalSet } from '../intervals.ts';
 import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../store.ts';
+import type { NewClaim } from './completion.ts';
 import type { Transfer } from './transfer.ts';
 
 export interface LiveUploadOptions {
@@ -78,16 +79,16 @@ export class LiveUpload {
   /**
    * Makes the upload exist, with all its bytes when the caller has them. One that somebody else made
    * meanwhile is taken as it is; `content` is then still the caller's to write. Resolves with whether
-   * `content` was stored.
+   * `content` was stored, and with it the `claim`.
    */
-  async establish(content?: readonly Uint8Array[]): Promise<boolean> {
+  async establish(content?: readonly Uint8Array[], claim?: NewClaim): Promise<boolean> {
     const record = this.#pending;
     if (record === undefined) return false;
     if (this.#creation !== undefined) {
       await this.#creation;
       return false;
     }
-    const creation = this.#create(record, content);
+    const creation = this.#create(record, content, claim);
     this.#creation = creation;
     try {
       return await creation;
@@ -159,8 +160,16 @@ export class LiveUpload {
     }
   }
 
-  async #create(record: UploadRecord, content: readonly Uint8Array[] | undefined): Promise<boolean> {
-    const made = await this.#store.create(record, content).then(
+  async #create(
+    record: UploadRecord,
+    content: readonly Uint8Array[] | undefined,
+    claim: NewClaim | undefined,
+  ): Promise<boolean> {
+    const making =
+      claim === undefined
+        ? this.#store.create(record, content)
+        : this.#store.create(claim.record, content, claim);
+    const made = await making.then(
       () => true,
       (error: unknown) => {
         if (isUploadError(error, 'exists')) return false;

@@ -1,7 +1,9 @@
 import { UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 import type { StoredUpload, UploadRecord } from '../store.ts';
+import type { NewClaim } from './completion.ts';
 import { isWhole, type UploadFacts } from './facts.ts';
+import type { Lease } from './lease.ts';
 import type { LiveUpload } from './live-upload.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -16,6 +18,8 @@ export interface SessionEngine {
   state(facts: UploadFacts): Promise<UploadRecord>;
   /** Undefined when the upload does not exist yet. */
   load(): Promise<StoredUpload | undefined>;
+  /** The claim of an upload that is made with all its bytes. */
+  claim(record: UploadRecord): NewClaim;
   release(): Promise<void>;
   forget(): Promise<void>;
 }
@@ -25,6 +29,8 @@ export interface WriteResult {
   readonly length: number | undefined;
   /** Whether no byte is missing. */
   readonly whole: boolean;
+  /** Where a claim was asked for and came with the upload: to be given to `Engine.complete` at once. */
+  readonly lease?: Lease;
 }
 
 /**
@@ -66,18 +72,19 @@ export class WriteSession {
   }
 
   /**
-   * The body has ended, cleanly or not. Resolves when all that was delivered is safe. Rejects with
+   * The body has ended, cleanly or not. Resolves when all that was delivered is safe; with `claim`, an upload
+   * that is made by this with all its bytes is claimed for its completion in the same step. Rejects with
    * `body_past_range` or `too_large` (the range itself is kept), with `gone` when the upload was removed
    * meanwhile, or with the store's error.
    */
-  async finish(clean: boolean): Promise<WriteResult> {
+  async finish(clean: boolean, { claim = false } = {}): Promise<WriteResult> {
     try {
-      if (!(await this.#finishWhole(clean))) {
-        await this.transfer.end();
-        await this.#live.checkpoint();
-        if (this.transfer.failure !== undefined) throw this.transfer.failure;
-        await this.#stateEnd(clean);
-      }
+      const made = clean ? await this.#finishWhole(claim) : undefined;
+      if (made !== undefined) return made;
+      await this.transfer.end();
+      await this.#live.checkpoint();
+      if (this.transfer.failure !== undefined) throw this.transfer.failure;
+      await this.#stateEnd(clean);
       if (this.transfer.overrun) {
         const expected = this.transfer.limit;
         const code = expected < this.#terms.maxLength ? 'body_past_range' : 'too_large';
@@ -103,22 +110,34 @@ export class WriteSession {
     }
   }
 
-  /** A small body that arrived whole, of an upload that does not exist yet, is stored in one step. */
-  async #finishWhole(clean: boolean): Promise<boolean> {
+  /**
+   * A small body that arrived whole, of an upload that does not exist yet, is stored in one step: then the
+   * store's word is all there is to know. Undefined where it takes more.
+   */
+  async #finishWhole(claim: boolean): Promise<WriteResult | undefined> {
     const { pending } = this.#live;
     const length = this.#terms.endsContent ? this.transfer.position : pending?.length;
-    if (!clean || this.transfer.overrun || pending === undefined || length !== this.transfer.position)
-      return false;
-    if (this.transfer.start !== 0 || (pending.length ?? length) !== length) return false;
+    if (this.transfer.overrun || pending === undefined || length !== this.transfer.position) return undefined;
+    if (this.transfer.start !== 0 || (pending.length ?? length) !== length) return undefined;
     const content = this.transfer.takeWhole();
-    if (content === undefined) return false;
-    this.#live.pending = { ...pending, length };
-    const stored = this.#live.establish(content);
-    await this.transfer.end();
-    if (await stored) return true;
+    if (content === undefined) return undefined;
+    const record = { ...pending, length };
+    this.#live.pending = record;
+    const newClaim = claim ? this.#engine.claim(record) : undefined;
+    try {
+      const [made] = await Promise.all([this.#live.establish(content, newClaim), this.transfer.end()]);
+      if (made) {
+        const received = length === 0 ? [] : [{ start: 0, end: length }];
+        return { received, length, whole: true, ...(newClaim && { lease: newClaim.hold() }) };
+      }
+    } catch (error) {
+      newClaim?.drop();
+      throw error;
+    }
+    newClaim?.drop();
     // Somebody else made it meanwhile: then these bytes are written like any others.
     await this.#live.write(content, 0, length);
-    return false;
+    return undefined;
   }
 
   async #stateEnd(clean: boolean): Promise<void> {

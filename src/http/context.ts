@@ -28,6 +28,13 @@ const transient = new Set([
 /** Never stored: the handler sees those of the request that completes the upload. */
 const secret = ['authorization', 'cookie', 'proxy-authorization'] as const;
 
+/**
+ * Whether a request looks as the application will see it: at its own URL, with a length that is that of the
+ * whole.
+ */
+export const isOriginal = ({ headers, url }: IncomingMessage, plainUrl: string): boolean =>
+  url === plainUrl && headers['content-range'] === undefined && headers['content-length'] !== undefined;
+
 export const captureContext = (req: IncomingMessage, url: string, ownIfMatch: boolean): string => {
   const headers: IncomingHttpHeaders = {};
   for (const [name, value] of Object.entries(req.headers)) {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Completion } from '../engine/completion.ts';
 import { isWhole } from '../engine/facts.ts';
+import type { Lease } from '../engine/lease.ts';
 import type { WriteSession } from '../engine/write-session.ts';
 import type { Engine } from '../engine.ts';
 import { isUploadError, UploadError, unlessGone } from '../errors.ts';
@@ -10,7 +11,7 @@ import { newToken, uploadId } from '../protocol/identity.ts';
 import { pathOf } from '../protocol/session-url.ts';
 import { type AnswerHead, answer } from './answer.ts';
 import { type BodyEnd, BodySource } from './body.ts';
-import { captureContext } from './context.ts';
+import { captureContext, isOriginal } from './context.ts';
 import { HandlerRun } from './handler-run.ts';
 import { sendInformation } from './informational.ts';
 import type { Handler, Settings } from './options.ts';
@@ -41,6 +42,8 @@ export class Exchange {
   #token: string | undefined;
   /** Whether anybody could come back for the upload. */
   #isTold = true;
+  /** The context this request has stated, if the application may see the request as it came. */
+  #ownContext: string | undefined;
 
   constructor(service: Service, req: IncomingMessage, res: ServerResponse, awaitsContinue: boolean) {
     this.#service = service;
@@ -128,6 +131,7 @@ export class Exchange {
       id,
       {
         ...command,
+        absent: isNew ? 'certain' : command.absent,
         context: hasContent ? this.#captureContext() : undefined,
         metadata: settings.metadata(this.#req),
       },
@@ -159,7 +163,8 @@ export class Exchange {
       if (end.kind === 'stopped') throw end.reason;
       return;
     }
-    const { received, whole } = await session.finish(end.kind === 'clean').catch(async (error: unknown) => {
+    const finishing = session.finish(end.kind === 'clean', { claim: true });
+    const { received, whole, lease } = await finishing.catch(async (error: unknown) => {
       if (!this.#isTold) await this.#service.engine.forget(session.id);
       throw error;
     });
@@ -167,7 +172,7 @@ export class Exchange {
     if (whole) {
       // A cut connection may have brought the last byte: nobody waits for the answer, but the upload is
       // complete.
-      return this.#complete(session.id);
+      return this.#complete(session.id, lease);
     }
     if (end.kind === 'clean') this.#answer({ kind: 'incomplete', received });
   }
@@ -208,10 +213,11 @@ export class Exchange {
    * Waits for the answer of a complete upload, running the handler if nobody does; then gives it, or asks for
    * patience.
    */
-  async #complete(id: string): Promise<void> {
+  async #complete(id: string, lease?: Lease): Promise<void> {
     const { engine, settings, handler } = this.#service;
-    const run = new HandlerRun(settings, handler, { req: this.#req, res: this.#res });
-    const completion = engine.complete(id, run.process);
+    const completing = { req: this.#req, res: this.#res, context: this.#ownContext };
+    const run = new HandlerRun(settings, handler, completing);
+    const completion = engine.complete(id, run.process, lease);
     // Whoever was never told how to come back cannot be asked to: it waits, as it would without us.
     const patience = sleep(this.#isTold ? settings.completeWaitMs : undefined);
     try {
@@ -272,7 +278,10 @@ export class Exchange {
 
   #captureContext(): string {
     const url = this.#service.dialect.plainUrl(this.#req.url ?? '/');
-    return captureContext(this.#req, url, this.#identity.by === 'tag');
+    const isTag = this.#identity.by === 'tag';
+    const context = captureContext(this.#req, url, isTag);
+    if (!isTag && isOriginal(this.#req, url)) this.#ownContext = context;
+    return context;
   }
 
   #context() {

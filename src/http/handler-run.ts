@@ -6,7 +6,7 @@ import { contentDigest } from '../place-file.ts';
 import { problemResponse } from '../protocol/problem.ts';
 import type { UploadRecord } from '../store.ts';
 import type { AnswerHead } from './answer.ts';
-import { restoreContext } from './context.ts';
+import { type RequestContext, restoreContext } from './context.ts';
 import { holdRequest } from './held-request.ts';
 import type { Handler, Settings } from './options.ts';
 import { ResponseCapture } from './response-capture.ts';
@@ -17,6 +17,8 @@ import { handlerUpload, type UploadRequest } from './upload.ts';
 export interface CompletingRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
+  /** The context it has stated itself, if it looks so anyway (`isOriginal`): then it is shown as it is. */
+  readonly context?: string | undefined;
 }
 
 /** One run of the application's handler on a complete upload, from claim to captured answer. */
@@ -51,15 +53,12 @@ export class HandlerRun {
     const { store, responseBytes, onError } = this.#settings;
     this.#attempt = record.attempt;
     const view = handlerUpload(store, record);
-    const context = restoreContext(
-      record.context ?? '{"method":"POST","url":"/","headers":{}}',
-      this.#completing?.req.headers,
-      view.upload.length,
-    );
     const content = withRejection();
     const read = () => view.upload.read();
     // Once for one client: where a lease was lost, and so was the attempt after it, this one runs for nobody.
     const client = this.#isDetached || this.hasStarted ? undefined : this.#completing;
+    const isShown = client?.context !== undefined && client.context === record.context;
+    const context = isShown ? undefined : this.#context(record);
     const req = holdRequest(client?.req, context, read, content.reject);
     const res = client?.res ?? new ServerResponse(req);
     const capture = new ResponseCapture(res, responseBytes, client !== undefined);
@@ -112,6 +111,11 @@ export class HandlerRun {
   /** See `ResponseCapture.answerBeside`. */
   answerBeside(head: AnswerHead): void {
     this.#capture?.answerBeside(head);
+  }
+
+  #context({ context, length = 0 }: UploadRecord): RequestContext {
+    const text = context ?? '{"method":"POST","url":"/","headers":{}}';
+    return restoreContext(text, this.#completing?.req.headers, length);
   }
 
   async #run(req: UploadRequest, res: ServerResponse, { ended }: ResponseCapture, id: string) {

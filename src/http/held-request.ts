@@ -8,32 +8,40 @@ import type { RequestContext } from './context.ts';
  * Shows a request to the application with the stored content as its body. It is the same object that the
  * server made, because middleware passes on the object it was given: its stream, which has come to its end,
  * is set up anew over `content`, whose failure is told to `onFailure` whether or not anybody reads. A request
- * whose body is still unread, or that does not exist (a retry at start), is replaced by a new one.
+ * whose body is still unread, or that does not exist (a retry at start), is replaced by a new one. Without a
+ * `context` its head is the right one already.
  */
 export const holdRequest = (
   req: IncomingMessage | undefined,
-  context: RequestContext,
+  context: RequestContext | undefined,
   content: () => Readable,
   onFailure: (error: Error) => void,
 ): IncomingMessage => {
-  const held = req?.complete ? req : new IncomingMessage(req?.socket ?? new Socket());
-  held.method = context.method;
-  held.url = context.url;
-  held.headers = context.headers;
-  held.rawHeaders = Object.entries(context.headers).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).flatMap((item) => (item === undefined ? [] : [name, item])),
-  );
-  held.headersDistinct = Object.fromEntries(
-    Object.entries(context.headers).map(([name, value]) => [name, [value ?? []].flat()]),
-  );
-  if (held !== req) {
-    held.httpVersionMajor = 1;
-    held.httpVersionMinor = 1;
-    held.httpVersion = '1.1';
-  }
+  const held = req?.complete ? req : newRequest(req?.socket ?? new Socket());
+  if (context !== undefined) setHead(held, context);
   held.complete = true;
   restart(held, content, onFailure);
   return held;
+};
+
+const newRequest = (socket: Socket): IncomingMessage => {
+  const req = new IncomingMessage(socket);
+  req.httpVersionMajor = 1;
+  req.httpVersionMinor = 1;
+  req.httpVersion = '1.1';
+  return req;
+};
+
+const setHead = (req: IncomingMessage, { method, url, headers }: RequestContext): void => {
+  req.method = method;
+  req.url = url;
+  req.headers = headers;
+  req.rawHeaders = Object.entries(headers).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).flatMap((item) => (item === undefined ? [] : [name, item])),
+  );
+  req.headersDistinct = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, [value ?? []].flat()]),
+  );
 };
 
 /** What a Readable is, beyond its prototype. */
