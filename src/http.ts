@@ -68,6 +68,8 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
   const engine = new Engine(all.store, { ...all, reserveBytes: reserve(all.responseBytes) });
   const service: Service = { engine, dialect: gears(all), settings: all, handler };
   const exchanges = new Set<Promise<void>>();
+  /** The last exchange of each connection that has not ended. */
+  const last = new WeakMap<Socket, Promise<void>>();
   const serve = (req: IncomingMessage, res: ServerResponse, awaitsContinue: boolean): void => {
     const exchange = new Exchange(service, req, res, awaitsContinue);
     const pass = (): void => {
@@ -82,8 +84,15 @@ export const resumable = (options: ResumableOptions, handler: Handler): Resumabl
     }
     if (command === undefined) return pass();
     warnOfRequestTimeout(req.socket);
-    const running = exchange.run(command, pass).finally(() => exchanges.delete(running));
+    // Requests of one connection are taken in turn, as their answers are: else a pipelined one would supersede
+    // the one before it, and take the connection away from both.
+    const run = () => exchange.run(command, pass);
+    const running = (last.get(req.socket)?.then(run) ?? run()).finally(() => {
+      exchanges.delete(running);
+      if (last.get(req.socket) === running) last.delete(req.socket);
+    });
     exchanges.add(running);
+    last.set(req.socket, running);
   };
   const listener = (req: IncomingMessage, res: ServerResponse): void => serve(req, res, false);
   return Object.assign(listener, {

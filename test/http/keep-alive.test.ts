@@ -1,4 +1,8 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { memoryStore } from '../../stores/memory.ts';
+import { faultyStore } from '../support/faulty-store.ts';
+import { gate } from '../support/gate.ts';
+import { turn } from '../support/model.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { content, encode, expectProblem, expectProcessed, part, type Request } from '../support/requests.ts';
 import { startService, storeKinds } from '../support/service.ts';
@@ -101,6 +105,25 @@ describe.each(storeKinds)('one connection (%s)', (kind) => {
     for (let i = 0; i < 11; i++) replies.push(await client.response());
     for (const { status } of replies) expect([201, 308]).toContain(status);
     await client.write(encode({ target: '/named/a', headers: { 'Content-Range': 'bytes */1000' } }));
+    expectProcessed(await client.response(), whole);
+    expect(service.calls).toHaveLength(1);
+  });
+
+  test('a whole body and its repetition, pipelined over a store that takes its time', async () => {
+    const opening = gate();
+    const store = faultyStore(memoryStore(), ({ op, when }) =>
+      op === 'load' && when === 'after' ? opening.opened : undefined,
+    );
+    const service = await startService(kind, { identify, store });
+    const client = await RawClient.connect(service.port);
+    const request = encode({ method: 'PUT', target: '/named/a', body: whole });
+    const requests = vi.fn();
+    service.server.on('request', requests);
+    await client.write(Buffer.concat([request, request]));
+    await expect.poll(() => requests.mock.calls.length).toBe(2);
+    await turn();
+    opening.open();
+    expectProcessed(await client.response(), whole);
     expectProcessed(await client.response(), whole);
     expect(service.calls).toHaveLength(1);
   });
