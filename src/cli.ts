@@ -12,7 +12,8 @@ const usage = `Usage: resumable-http serve [options]
 
   --port PORT             port to listen on; 0 picks a free one    (8080)
   --dir DIRECTORY         where uploads are kept                   (./uploads)
-  --store fs|memory       how they are kept                        (fs)
+  --store fs|sqlite|memory
+                          how they are kept                        (fs)
   --durability power|process
                           what "stored" survives: a power cut, or
                           the end of this process                  (power)
@@ -56,7 +57,7 @@ const parse = (args: string[]) => {
     command: positionals.join(' '),
     port,
     dir: values.dir,
-    store: oneOf('store', values.store, ['fs', 'memory']),
+    store: oneOf('store', values.store, ['fs', 'sqlite', 'memory']),
     durability: oneOf('durability', values.durability, ['power', 'process']),
     handshake: oneOf('handshake', values.handshake, ['location', 'etag']),
   };
@@ -67,6 +68,8 @@ type Arguments = ReturnType<typeof parse>;
 /** Each store is loaded only when it is the one. */
 const openStore = async ({ store, dir, durability }: Arguments): Promise<Store> => {
   if (store === 'memory') return (await import('../stores/memory.ts')).memoryStore();
+  if (store === 'sqlite')
+    return (await import('../stores/sqlite.ts')).sqliteStore({ directory: dir, durability });
   return (await import('../stores/fs.ts')).fsStore(dir, { durability });
 };
 
@@ -77,7 +80,8 @@ const serve = async (args: Arguments): Promise<void> => {
 
   const report = (error: unknown): void => console.error(error);
   const sweep = async (): Promise<void> => {
-    await listener.expire();
+    const { unanswered } = await listener.expire();
+    if (unanswered > 0) console.error(`${unanswered} uploads are complete and have not been answered`);
     const { held } = await listener.retryPending();
     timer = setTimeout(() => sweep().catch(report), held > 0 ? leaseMs : sweepMs);
   };

@@ -1,16 +1,31 @@
 import { MemoryBudget } from './engine/budget.ts';
 import { Completer, type Completion, isHeld, type Process } from './engine/completion.ts';
-import { clip, isWhole, lengthChanged, mergeFacts, newRecord, type UploadFacts } from './engine/facts.ts';
+import {
+  type ExpiryOptions,
+  hasExpired,
+  isDueTombstone,
+  isNeglected,
+  type SweepCounts,
+  sweepFilters,
+} from './engine/expiry.ts';
+import {
+  clip,
+  isUnanswered,
+  lengthChanged,
+  mergeFacts,
+  newRecord,
+  type UploadFacts,
+} from './engine/facts.ts';
 import type { Lease } from './engine/lease.ts';
 import { LiveUpload } from './engine/live-upload.ts';
 import { Transfer, type TransferSource } from './engine/transfer.ts';
 import { WriteSession } from './engine/write-session.ts';
 import { isUploadError, rethrowFor, UploadError } from './errors.ts';
 import { next } from './lifecycle.ts';
-import type { Store, StoredUpload, UploadRecord } from './store.ts';
+import type { ListFilter, Store, StoredUpload, UploadRecord } from './store.ts';
 
 /** Sizes in bytes, times in milliseconds. Defaults: see `ResumableOptions`. */
-export interface EngineOptions {
+export interface EngineOptions extends ExpiryOptions {
   readonly batchBytes: number;
   readonly flushMs: number;
   readonly memoryBudget: number;
@@ -19,8 +34,6 @@ export interface EngineOptions {
   readonly maxLength: number;
   readonly leaseMs: number;
   readonly reserveBytes: number;
-  readonly expiresAfterMs: number;
-  readonly tombstoneMs: number;
   readonly maxAttempts: number;
   /** Told of failures that no request is there to be told of. */
   readonly onError: (error: unknown, facts: { readonly id: string }) => void;
@@ -94,7 +107,7 @@ export class Engine {
     const stored = await this.store.load(id).catch(rethrowFor(id));
     if (stored === undefined) return undefined;
     const inUse = (this.#live.get(id)?.transfers.size ?? 0) > 0;
-    if (stored.record.state === 'removed' || (this.#hasExpired(stored) && !inUse)) {
+    if (stored.record.state === 'removed' || (hasExpired(stored, this.options, Date.now()) && !inUse)) {
       throw new UploadError('gone', 'the upload was removed or has expired', { id });
     }
     return { ...stored, received: clip(stored) };
@@ -180,9 +193,9 @@ export class Engine {
    */
   async retryPending(process: Process): Promise<PendingCounts> {
     const counts = { finished: 0, failed: 0, exhausted: 0, held: 0 };
-    await this.#forEach(async (id) => {
+    await this.#forEach([{ states: ['open', 'claimed'] }], async (id) => {
       const stored = await this.find(id);
-      if (stored === undefined || !isWhole(stored) || stored.record.state === 'finished') return;
+      if (stored === undefined || !isUnanswered(stored)) return;
       if (isHeld(stored.record)) counts.held++;
       else if (stored.record.attempt >= this.options.maxAttempts) counts.exhausted++;
       else {
@@ -197,24 +210,15 @@ export class Engine {
   }
 
   /**
-   * Removes open uploads without progress for `expiresAfterMs`, and tombstones older than `tombstoneMs`. An
-   * upload that is in use, complete, or complete but unanswered is never touched.
+   * Removes what has expired: open uploads and refused ones without progress for `expiresAfterMs`, finished ones
+   * after `keepCompletedMs`, and tombstones after `tombstoneMs`. An upload that is in use, or complete and not
+   * answered yet, is never touched.
    */
-  async expire(now = Date.now()): Promise<{ expired: number; purged: number }> {
-    const counts = { expired: 0, purged: 0 };
-    await this.#forEach(async (id) => {
-      const stored = await this.store.load(id);
-      if (stored === undefined) return;
-      const { record } = stored;
-      const isTombstone = record.state === 'removed';
-      if (isTombstone && (record.removedAt ?? 0) + this.options.tombstoneMs <= now) {
-        await this.forget(id);
-        counts.purged++;
-        return;
-      }
-      // A crash may have come between the record and the removal of the bytes.
-      if (isTombstone || record.moved === true) await this.store.discard(id);
-      if (!isTombstone && this.#hasExpired(stored, now) && (await this.#tombstone(stored))) counts.expired++;
+  async expire(now = Date.now()): Promise<SweepCounts> {
+    const counts = { expired: 0, purged: 0, unanswered: 0 };
+    await this.#forEach(sweepFilters(this.options, now), async (id) => {
+      const what = await this.#sweep(id, now);
+      if (what !== undefined) counts[what]++;
     });
     return counts;
   }
@@ -234,11 +238,26 @@ export class Engine {
     await this.store.close();
   }
 
+  async #sweep(id: string, now: number): Promise<keyof SweepCounts | undefined> {
+    const stored = await this.store.load(id);
+    if (stored === undefined) return undefined;
+    if (isDueTombstone(stored, this.options, now)) {
+      await this.forget(id);
+      return 'purged';
+    }
+    // A crash may have come between the record and the removal of the bytes.
+    const { state, moved } = stored.record;
+    if (state === 'removed' || moved === true) await this.store.discard(id);
+    if (hasExpired(stored, this.options, now)) return (await this.#tombstone(stored)) ? 'expired' : undefined;
+    return isNeglected(stored, this.options, now) ? 'unanswered' : undefined;
+  }
+
   /**
-   * Every upload that no request is at work on. One that fails is reported, and keeps no other from its turn.
+   * Every upload a filter names that no request is at work on. One that fails is reported, and keeps no other
+   * from its turn.
    */
-  async #forEach(visit: (id: string) => Promise<void>): Promise<void> {
-    for await (const id of this.store.list()) {
+  async #forEach(filters: readonly ListFilter[], visit: (id: string) => Promise<void>): Promise<void> {
+    for await (const id of this.store.list(filters)) {
       if (this.#closing) return;
       if (this.#live.has(id)) continue;
       await visit(id).catch((error: unknown) => {
@@ -362,12 +381,6 @@ export class Engine {
     for (const transfer of this.#live.get(record.id)?.transfers ?? []) transfer.stop(reason);
     await this.store.discard(record.id).catch(rethrowFor(record.id));
     return true;
-  }
-
-  #hasExpired(stored: StoredUpload, now = Date.now()): boolean {
-    const { record, activeAt } = stored;
-    const removable = record.state === 'open' ? !isWhole(stored) : record.moved === true;
-    return removable && activeAt + this.options.expiresAfterMs <= now;
   }
 
   #acquire(id: string): LiveUpload {

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as timeout } from 'node:timers/promises';
+import type { SweepCounts } from './engine/expiry.ts';
 import { Engine, type PendingCounts } from './engine.ts';
 import { unlessGone } from './errors.ts';
 import { Exchange, type Service } from './http/exchange.ts';
@@ -43,8 +44,11 @@ export interface ResumableListener {
    * and again after `leaseMs` if some are `held`: those that a process of another machine or boot had begun.
    */
   retryPending(): Promise<PendingCounts>;
-  /** Removes what has expired. To be called at start and then now and again. */
-  expire(): Promise<{ expired: number; purged: number }>;
+  /**
+   * Removes what has expired, and says what it left alone: uploads that have all bytes and, for as long, no
+   * answer. To be called at start and then now and again.
+   */
+  expire(): Promise<SweepCounts>;
   /** What is being worked on at this moment: what a leak would show in. */
   usage(): { readonly heldBytes: number; readonly liveUploads: number; readonly completions: number };
   /**

@@ -100,6 +100,10 @@ export interface ListFilter {
   readonly states?: readonly UploadState[];
   /** Only uploads whose `activeAt` is at or before this. */
   readonly idleSince?: number;
+  /** Only uploads whose record says so. */
+  readonly refused?: true;
+  /** Only uploads that are removed or moved and still have content: a crash came before `discard`. */
+  readonly undiscarded?: true;
 }
 
 /**
@@ -165,10 +169,11 @@ export interface Store {
   purge(id: string): Promise<void>;
 
   /**
-   * The id of every upload that `filter` names, streamed, in no order; an upload that comes or goes meanwhile
-   * may be in it or not. A store without an index of what is asked may give others too.
+   * The id of every upload that any of the filters names, and without filters of every one: streamed, in no
+   * order. An upload that comes or goes meanwhile may be in it or not, one that changes may be in it twice. A
+   * store without an index of what is asked may give others too.
    */
-  list(filter?: ListFilter): AsyncIterable<string>;
+  list(filters?: readonly ListFilter[]): AsyncIterable<string>;
 
   /**
    * Where `supports.link`: makes the complete content, `length` bytes and no more, appear at `path` under a

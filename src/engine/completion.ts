@@ -7,8 +7,16 @@ import { Lease } from './lease.ts';
 
 /** What the handler made of an upload. */
 export type Verdict =
-  /** The one response: opaque here. `discard` when the content was handed over and our name for it can go. */
-  | { readonly kind: 'finished'; readonly response: string; readonly discard: boolean }
+  /**
+   * The one response: opaque here. `discard` when the content was handed over and our name for it can go;
+   * `refused` when the content is of no use to the application, so that it may expire.
+   */
+  | {
+      readonly kind: 'finished';
+      readonly response: string;
+      readonly discard: boolean;
+      readonly refused?: boolean;
+    }
   /** No answer: the bytes are kept, and the handler may run again. */
   | { readonly kind: 'failed' };
 
@@ -102,14 +110,17 @@ export class Completer {
         await lease.end('release').catch(rethrowFor(id));
         return verdict;
       }
-      const facts = verdict.discard ? { moved: true } : {};
-      const record = await lease
-        .end('finish', { response: verdict.response, ...facts })
-        .catch(rethrowFor(id));
+      const { response, discard, refused } = verdict;
+      const facts = {
+        response,
+        ...(discard ? { moved: true } : {}),
+        ...(refused === true ? { refused } : {}),
+      };
+      const record = await lease.end('finish', facts).catch(rethrowFor(id));
       // A lost lease means that another attempt is under way or has ended: what it stores is the answer.
       if (record === undefined) continue;
       // The answer is stored whatever becomes of this; `Engine.expire` discards again.
-      if (verdict.discard) {
+      if (discard) {
         await this.#store.discard(id).catch((error: unknown) => this.#options.onError(error, { id }));
       }
       return { kind: 'finished', record };

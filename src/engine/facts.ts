@@ -13,6 +13,10 @@ export interface UploadFacts {
 export const isWhole = ({ record, received }: Pick<StoredUpload, 'record' | 'received'>): boolean =>
   record.length !== undefined && IntervalSet.from(received).covers(0, record.length);
 
+/** Whether every byte is there, and no answer. */
+export const isUnanswered = (stored: Pick<StoredUpload, 'record' | 'received'>): boolean =>
+  (stored.record.state === 'open' || stored.record.state === 'claimed') && isWhole(stored);
+
 /**
  * What is stored past the length counts for nothing: another process may have taken it before it could know
  * the length.

@@ -37,7 +37,7 @@ export class Lease {
    */
   async end(
     transition: 'finish' | 'release',
-    facts: Pick<UploadRecord, 'response' | 'moved'> = {},
+    facts: Pick<UploadRecord, 'response' | 'moved' | 'refused'> = {},
   ): Promise<UploadRecord | undefined> {
     clearInterval(this.#timer);
     await this.#busy;

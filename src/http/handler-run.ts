@@ -68,13 +68,14 @@ export class HandlerRun {
       this.#instead = new UploadError('digest_mismatch', 'the content is not what was announced', {
         id: record.id,
       });
-      return { kind: 'finished', response: encodeHead(problemResponse(this.#instead)), discard: false };
+      const response = encodeHead(problemResponse(this.#instead));
+      return { kind: 'finished', response, discard: false, refused: true };
     }
     try {
       const running = this.#run(Object.assign(req, { upload: view.upload }), res, capture, record.id);
       const { status, stored } = await Promise.race([running, content.promise]);
       if (isRetriable(status)) return { kind: 'failed' };
-      return { kind: 'finished', response: stored, discard: view.wasMoved() };
+      return { kind: 'finished', response: stored, discard: view.wasMoved(), refused: status >= 400 };
     } catch (cause) {
       this.#instead = new UploadError('handler_failed', 'the handler failed', { id: record.id, cause });
       onError(this.#instead, { id: record.id });

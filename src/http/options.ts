@@ -105,11 +105,17 @@ export interface ResumableOptions {
    */
   readonly leaseMs?: number;
   /**
-   * An open upload without progress for so long is answered 410 and removed by `expire()`. Complete ones are
-   * not.
+   * An open upload without progress for so long is answered 410 and removed by `expire()`; and so is one that
+   * the handler answered with 4xx, so long after that. Other complete ones are not.
    * @default 604800000 (7 days)
    */
   readonly expiresAfterMs?: number;
+  /**
+   * A complete upload is removed by `expire()` so long after it was answered, content and answer; by default
+   * never: it is the application's.
+   * @default undefined (for ever)
+   */
+  readonly keepCompletedMs?: number | undefined;
   /**
    * How long a removed upload is answered 410; after that, 404.
    * @default 604800000 (7 days)
@@ -148,7 +154,8 @@ export interface ResumableOptions {
 }
 
 /** Every option with its default in place. */
-export type Settings = Required<ResumableOptions>;
+export type Settings = Required<Omit<ResumableOptions, 'keepCompletedMs'>> &
+  Pick<ResumableOptions, 'keepCompletedMs'>;
 
 export const settings = (options: ResumableOptions): Settings => {
   const all: Settings = {

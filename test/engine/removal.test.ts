@@ -74,9 +74,9 @@ describe.each(storeKinds)('abort: %s', (name) => {
     await rejectsWith(store.writer(id), 'gone');
     expect(await store.load(id)).toMatchObject({ record: { state: 'removed', metadata: {} }, received: [] });
 
-    expect(await engine.expire(later(4000))).toEqual({ expired: 0, purged: 0 });
+    expect(await engine.expire(later(4000))).toEqual({ expired: 0, purged: 0, unanswered: 0 });
     await rejectsWith(engine.find(id), 'gone');
-    expect(await engine.expire(later(6000))).toEqual({ expired: 0, purged: 1 });
+    expect(await engine.expire(later(6000))).toEqual({ expired: 0, purged: 1, unanswered: 0 });
     expect(await engine.find(id)).toBeUndefined();
     await rejectsWith(engine.require(id), 'not_found');
     expect(engine.usage).toEqual(idle);
@@ -191,8 +191,8 @@ describe.each(storeKinds)('expiry: %s', (name) => {
     await feed.send(session.transfer, content(10));
     await engine.query(live);
 
-    expect(await engine.expire(later(9000))).toEqual({ expired: 0, purged: 0 });
-    expect(await engine.expire(later(11_000))).toEqual({ expired: 2, purged: 0 });
+    expect(await engine.expire(later(9000))).toEqual({ expired: 0, purged: 0, unanswered: 0 });
+    expect(await engine.expire(later(11_000))).toEqual({ expired: 2, purged: 0, unanswered: 2 });
     for (const id of [open, bare]) await rejectsWith(engine.find(id), 'gone');
     for (const id of [whole, done, failed]) {
       expect((await engine.find(id))?.received).toEqual([{ start: 0, end: 5000 }]);
@@ -230,7 +230,7 @@ describe.each(storeKinds)('expiry: %s', (name) => {
     const stored = await store.load(id);
     const tombstone: UploadRecord = { ...stored!.record, state: 'removed', removedAt: Date.now() };
     expect(await store.update(stored!.version, tombstone)).toBe(true);
-    expect(await engine.expire()).toEqual({ expired: 0, purged: 0 });
+    expect(await engine.expire()).toEqual({ expired: 0, purged: 0, unanswered: 0 });
     await rejectsWith(store.writer(id), 'gone');
     await rejectsWith(engine.find(id), 'gone');
   });

@@ -159,10 +159,12 @@ describe.each(storeKinds)('decisions (%s)', (kind) => {
     const service = await startService(kind, { expiresAfterMs: 0, tombstoneMs: 1 });
     const name = await handshake(service, 100);
     expectProblem(await query(service, name), 410, 'gone');
-    expect(await service.listener.expire()).toEqual({ expired: 1, purged: 0 });
+    expect(await service.listener.expire()).toEqual({ expired: 1, purged: 0, unanswered: 0 });
     expectProblem(await query(service, name), 410, 'gone');
     expectProblem(await send(service, name, whole), 410, 'gone');
-    await vi.waitFor(async () => expect(await service.listener.expire()).toEqual({ expired: 0, purged: 1 }));
+    await vi.waitFor(async () =>
+      expect(await service.listener.expire()).toEqual({ expired: 0, purged: 1, unanswered: 0 }),
+    );
     expectProblem(await query(service, name), 404, 'not_found');
     expect(service.calls).toEqual([]);
   });

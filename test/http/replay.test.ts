@@ -113,6 +113,18 @@ describe.each(storeKinds)('the final response again (%s)', (kind) => {
     expect(sha256((await query(service, name)).body)).toBe(sha256(content(1000, 3)));
   });
 
+  test('a refused content expires, an accepted one does not', async () => {
+    const service = await startService(kind, { expiresAfterMs: 0 }, (req, res) => {
+      req.resume();
+      res.writeHead(req.url === '/refused' ? 422 : 201).end('answered');
+    });
+    expect((await ask(service, { target: '/accepted', body: whole })).status).toBe(201);
+    expect((await ask(service, { target: '/refused', body: whole })).status).toBe(422);
+    expect(await service.listener.expire()).toEqual({ expired: 1, purged: 0, unanswered: 0 });
+    const states = await Promise.all((await service.ids()).map((id) => service.listener.find(id)));
+    expect(states.map((status) => status?.state).sort()).toEqual(['finished', undefined]);
+  });
+
   test('a 4xx of the handler is final', async () => {
     const service = await startService(kind, {}, (_req, res) => {
       res.writeHead(422, { 'Content-Type': 'text/plain' }).end('not a picture');
@@ -125,9 +137,9 @@ describe.each(storeKinds)('the final response again (%s)', (kind) => {
   });
 });
 
-describe('after a restart on the same folder', () => {
+describe.each(['fs', 'sqlite'] as const)('after a restart on the same folder (%s)', (kind) => {
   test('the final response is the same', async () => {
-    const service = await startService('fs');
+    const service = await startService(kind);
     const name = await handshake(service, 1000);
     const first = await send(service, name, whole);
     const next = await service.restart();
@@ -137,7 +149,7 @@ describe('after a restart on the same folder', () => {
   });
 
   test('an open upload goes on where it was', async () => {
-    const service = await startService('fs');
+    const service = await startService(kind);
     const name = await handshake(service, 1000);
     await send(service, name, whole, [0, 43]);
     await send(service, name, whole, [500, 600]);
@@ -147,14 +159,14 @@ describe('after a restart on the same folder', () => {
   });
 
   test('a cancelled upload is still gone', async () => {
-    const service = await startService('fs');
+    const service = await startService(kind);
     const name = await handshake(service, 1000);
     await ask(service, { ...name, method: 'DELETE' });
     expectProblem(await query(await service.restart(), name), 410, 'gone');
   });
 
   test('what has all bytes and no answer is found and processed without any client', async () => {
-    const service = await startService('fs', {}, () => {
+    const service = await startService(kind, {}, () => {
       throw new Error('not today');
     });
     const name = await handshake(service, 1000);

@@ -108,7 +108,7 @@ export const faultyStore = (real: Store, hook: Hook = () => undefined): FaultySt
     read: (id, start, end) => real.read(id, start, end),
     discard: (id) => around('discard', () => real.discard(id)),
     purge: (id) => around('purge', () => real.purge(id)),
-    list: () => real.list(),
+    list: (filters) => real.list(filters),
     close: () => real.close(),
     ...(real.link === undefined ? {} : { link: real.link.bind(real) }),
   };
