@@ -26,7 +26,7 @@ import type {
   UploadRecord,
 } from '../src/store.ts';
 import { createFile, ignoring, makeDirectory, openFd, removeFile, renamePath } from './files/io.ts';
-import { FileReader } from './files/reader.ts';
+import { ContentReader, openFirst } from './files/reader.ts';
 import { Reserve } from './files/reserve.ts';
 import { Staging } from './files/staging.ts';
 import { ContentWriter } from './files/writer.ts';
@@ -119,6 +119,7 @@ class FsStore implements Store {
 
   async load(id: string): Promise<StoredUpload | undefined> {
     const folder = this.#path(id);
+    this.#records.forgetPurged(id);
     for (let last: string | undefined; ; ) {
       const names = await readdir(folder).catch(ignoring('ENOENT', 'ENOTDIR'));
       if (names === undefined) return undefined;
@@ -174,9 +175,10 @@ class FsStore implements Store {
     return writer;
   }
 
-  read(id: string, start: number, end: number): FileReader {
+  read(id: string, start: number, end: number): ContentReader {
     const folder = this.#path(id);
-    return new FileReader(id, [join(folder, 'content'), join(folder, 'whole')], start, end);
+    const paths = [join(folder, 'content'), join(folder, 'whole')];
+    return new ContentReader(id, () => openFirst(paths), start, end);
   }
 
   async discard(id: string): Promise<void> {
@@ -272,16 +274,12 @@ class FsStore implements Store {
   }
 
   /** What is received, from the journals; and whether the content is shorter than they say. */
-  async #index(
-    folder: string,
-    names: readonly string[],
-    { state, length = 0 }: UploadRecord,
-  ): Promise<Index> {
+  async #index(folder: string, names: readonly string[], { state, length }: UploadRecord): Promise<Index> {
     const nothing: Index = { received: [], activeAt: 0, isLost: false, isFresh: false };
     if (state === 'removed') return nothing;
     // A finished upload's content is the application's; what was answered stays true whatever became of it.
     if (state === 'finished') {
-      return { ...nothing, received: IntervalSet.from([{ start: 0, end: length }]).ranges() };
+      return { ...nothing, received: IntervalSet.from([{ start: 0, end: length ?? 0 }]).ranges() };
     }
     const received = new IntervalSet();
     let activeAt = 0;
@@ -296,8 +294,9 @@ class FsStore implements Store {
     // After the journals: content grows before its index does.
     const whole = names.includes('whole');
     const size = (await stat(join(folder, whole ? 'whole' : 'content')).catch(ignoring('ENOENT')))?.size;
-    if (whole) received.add(0, length);
-    const isLost = size === undefined || size < received.end;
+    if (whole) received.add(0, length ?? 0);
+    // What came past the length may have been cut off (see `link`).
+    const isLost = size === undefined || size < Math.min(received.end, length ?? Number.POSITIVE_INFINITY);
     return { received: received.ranges(), activeAt, isLost, isFresh };
   }
 

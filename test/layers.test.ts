@@ -17,7 +17,7 @@ const layers: readonly (readonly [Layer, RegExp])[] = [
   ['client', /^src\/client\/.+\.ts$/],
   ['top', /^src\/(index|server|cli|adapters\/.+)\.ts$/],
   ['files', /^stores\/files\/.+\.ts$/],
-  ['store', /^stores\/.+\.ts$/],
+  ['store', /^stores\/.+\.(ts|js)$/],
 ];
 
 /** The layers each may import from, itself included where its files may import each other. */
@@ -120,7 +120,7 @@ const readSources = (): Map<string, string> => {
   const files = new Map<string, string>();
   for (const folder of ['src', 'stores']) {
     for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
+      if (!entry.isFile() || !/\.(ts|js)$/.test(entry.name)) continue;
       const path = join(entry.parentPath, entry.name);
       files.set(path.slice(root.length).replaceAll('\\', '/'), readFileSync(path, 'utf8'));
     }

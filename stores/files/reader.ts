@@ -1,68 +1,75 @@
-import { close, open, read } from 'node:fs';
+import { close, constants, read } from 'node:fs';
 import { Readable } from 'node:stream';
-import { systemCode, UploadError } from '../../src/errors.ts';
+import { UploadError } from '../../src/errors.ts';
+import { ignoring, openFd } from './io.ts';
 
 /** Few, large reads: a handler's body comes from the page cache. */
 const chunkSize = 256 * 1024;
 
-/**
- * The bytes `[start, end)` of the first of `paths` that exists. Errors with `gone` when none does, or when
- * the file ends early.
- */
-export class FileReader extends Readable {
+/** The descriptor of a file, the reader's from then on; or the content itself; or neither, when it is gone. */
+export type OpenContent = () => Promise<number | Uint8Array | undefined>;
+
+/** The bytes `[start, end)` of a content. Errors with `gone` when it is not there, or ends early. */
+export class ContentReader extends Readable {
   readonly #id: string;
-  readonly #paths: readonly string[];
+  readonly #open: OpenContent;
   readonly #end: number;
   #position: number;
-  #fd: number | undefined;
+  #content: number | Uint8Array | undefined;
 
-  constructor(id: string, paths: readonly string[], start: number, end: number) {
+  constructor(id: string, open: OpenContent, start: number, end: number) {
     super({ highWaterMark: chunkSize });
     this.#id = id;
-    this.#paths = paths;
+    this.#open = open;
     this.#position = start;
     this.#end = end;
   }
 
   override _construct(done: (error?: Error | null) => void): void {
-    const attempt = (index: number, last?: Error): void => {
-      const path = this.#paths[index];
-      if (path === undefined) return done(this.#gone(last));
-      open(path, 'r', (error, fd) => {
-        if (error !== null) return systemCode(error) === 'ENOENT' ? attempt(index + 1, error) : done(error);
-        this.#fd = fd;
-        done();
-      });
-    };
-    attempt(0);
+    this.#open().then((content) => {
+      this.#content = content;
+      done(content === undefined ? this.#gone() : null);
+    }, done);
   }
 
   override _read(): void {
     const wanted = Math.min(chunkSize, this.#end - this.#position);
-    if (wanted === 0) {
-      this.push(null);
-      return;
-    }
-    const chunk = Buffer.allocUnsafeSlow(wanted);
-    read(this.#fd as number, chunk, 0, wanted, this.#position, (error, count) => {
-      if (error !== null) return void this.destroy(error);
-      if (count === 0) return void this.destroy(this.#gone());
-      this.#position += count;
-      this.push(count === wanted ? chunk : chunk.subarray(0, count));
-    });
+    if (wanted === 0) this.push(null);
+    else if (typeof this.#content === 'number') this.#readFile(this.#content, wanted);
+    else this.#take(this.#content?.subarray(this.#position, this.#position + wanted) ?? new Uint8Array());
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (this.#fd === undefined) return done(error);
-    close(this.#fd, (failure) => done(error ?? failure));
-    this.#fd = undefined;
+    const content = this.#content;
+    this.#content = undefined;
+    if (typeof content !== 'number') return done(error);
+    close(content, (failure) => done(error ?? failure));
   }
 
-  #gone(cause?: Error): UploadError {
-    return new UploadError('gone', 'the bytes are not there', {
-      id: this.#id,
-      offset: this.#position,
-      cause,
+  #readFile(fd: number, wanted: number): void {
+    const chunk = Buffer.allocUnsafeSlow(wanted);
+    read(fd, chunk, 0, wanted, this.#position, (error, count) => {
+      if (error !== null) this.destroy(error);
+      else this.#take(count === wanted ? chunk : chunk.subarray(0, count));
     });
   }
+
+  #take(chunk: Uint8Array): void {
+    if (chunk.byteLength === 0) return void this.destroy(this.#gone());
+    this.#position += chunk.byteLength;
+    this.push(chunk);
+  }
+
+  #gone(): UploadError {
+    return new UploadError('gone', 'the bytes are not there', { id: this.#id, offset: this.#position });
+  }
 }
+
+/** The first of the files that exists. */
+export const openFirst = async (paths: readonly string[]): Promise<number | undefined> => {
+  for (const path of paths) {
+    const fd = await openFd(path, constants.O_RDONLY).catch(ignoring('ENOENT'));
+    if (fd !== undefined) return fd;
+  }
+  return undefined;
+};

@@ -14,6 +14,7 @@ import { self } from '../../src/owner.ts';
 import type { Durability, Store } from '../../src/store.ts';
 import { fsStore } from '../../stores/fs.ts';
 import { memoryStore } from '../../stores/memory.ts';
+import { sqliteStore } from '../../stores/sqlite.ts';
 import { seededContent as content } from './seeded-content.ts';
 
 export { gate } from './gate.ts';
@@ -56,14 +57,14 @@ export interface World {
   readonly directory: string;
   /** A new instance where the store allows for several. */
   open(): Store;
-  /** Files of this place that the process has open. */
+  /** Files of this place that the process has open; a database counts for nothing. */
   descriptors(): number;
   dispose(): Promise<void>;
 }
 
-export type StoreKind = 'memory' | 'fs';
+export type StoreKind = 'memory' | 'fs' | 'sqlite';
 
-export const storeKinds: readonly StoreKind[] = ['memory', 'fs'];
+export const storeKinds: readonly StoreKind[] = ['memory', 'fs', 'sqlite'];
 
 export const makeWorld = async (name: StoreKind, durability: Durability = 'process'): Promise<World> => {
   if (name === 'memory') {
@@ -79,12 +80,21 @@ export const makeWorld = async (name: StoreKind, durability: Durability = 'proce
     };
   }
   const directory = await mkdtemp(join(tmpdir(), 'engine-'));
+  const opened: Store[] = [];
   return {
     name,
     directory,
-    open: () => fsStore(directory, { durability }),
+    open: () => {
+      const store =
+        name === 'fs' ? fsStore(directory, { durability }) : sqliteStore({ directory, durability });
+      opened.push(store);
+      return store;
+    },
     descriptors: () => openDescriptors(directory),
-    dispose: () => rm(directory, { recursive: true, force: true }),
+    dispose: async () => {
+      await Promise.all(opened.map((store) => store.close()));
+      await rm(directory, { recursive: true, force: true });
+    },
   };
 };
 
@@ -99,7 +109,8 @@ const openDescriptors = (directory: string): number => {
   let count = 0;
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
-      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(directory)) count++;
+      const path = readlinkSync(`/proc/self/fd/${fd}`);
+      if (path.startsWith(directory) && !path.startsWith(join(directory, 'index.sqlite'))) count++;
     } catch {
       // It was the descriptor of the listing itself.
     }

@@ -15,9 +15,10 @@ import {
 import type { Store } from '../../src/store.ts';
 import { fsStore } from '../../stores/fs.ts';
 import { memoryStore } from '../../stores/memory.ts';
+import { sqliteStore } from '../../stores/sqlite.ts';
 import { closeClients } from './raw-client.ts';
 
-export const storeKinds = ['memory', 'fs'] as const;
+export const storeKinds = ['memory', 'fs', 'sqlite'] as const;
 export type StoreKind = (typeof storeKinds)[number];
 
 /** One entry into the handler, as it was at that moment. */
@@ -35,7 +36,7 @@ export interface Service {
   readonly server: Server;
   readonly listener: ResumableListener;
   readonly store: Store;
-  /** Where the fs store keeps its files; for the memory store a folder it does not use. */
+  /** Where the store keeps its files; for the memory store a folder it does not use. */
   readonly folder: string;
   readonly calls: readonly Call[];
   readonly errors: readonly unknown[];
@@ -83,13 +84,18 @@ export const startService = async (
   return start(kind, folder, options, handler);
 };
 
+const openStore = (kind: StoreKind, directory: string): Store => {
+  if (kind === 'memory') return memoryStore();
+  return kind === 'fs' ? fsStore(directory) : sqliteStore({ directory });
+};
+
 const start = async (
   kind: StoreKind,
   folder: string,
   options: Options,
   handler: Handler,
 ): Promise<Service> => {
-  const store = options.store ?? (kind === 'fs' ? fsStore(join(folder, 'store')) : memoryStore());
+  const store = options.store ?? openStore(kind, join(folder, 'store'));
   const calls: Call[] = [];
   const errors: unknown[] = [];
   const listener = resumable({ onError: (error) => errors.push(error), ...options, store }, (req, res) => {

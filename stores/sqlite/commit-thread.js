@@ -1,0 +1,104 @@
+// The thread that changes the index. better-sqlite3 is synchronous, and a commit waits for the disk or for another
+// process: here it holds up nobody. It knows SQL and nothing of uploads. In JavaScript, because a thread starts
+// from a file that Node can read as it is, before and after the build.
+import { createRequire } from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+
+/**
+ * @typedef {{ driver: string, file: string, busyTimeoutMs: number, pragmas: string[], migrations: string[], statements: string[] }} Setup
+ * @typedef {{ statement: number, values: unknown[] }} Step
+ * @typedef {{ code: string, message: string }} Failure
+ */
+
+/** @type {Setup} */
+const { driver, file, busyTimeoutMs, pragmas, migrations, statements: texts } = workerData;
+
+/** @type {typeof import('better-sqlite3')} */
+const Database = createRequire(import.meta.url)(driver);
+const database = new Database(file, { timeout: busyTimeoutMs });
+for (const pragma of pragmas) database.pragma(pragma);
+
+database
+  .transaction(() => {
+    const version = /** @type {number} */ (database.pragma('user_version', { simple: true }));
+    if (version > migrations.length) throw new Error(`the index has schema ${version}, from a newer release`);
+    for (const script of migrations.slice(version)) database.exec(script);
+    database.pragma(`user_version = ${migrations.length}`);
+  })
+  .immediate();
+
+const statements = texts.map((text) => database.prepare(text));
+const begin = database.prepare('BEGIN IMMEDIATE');
+const commit = database.prepare('COMMIT');
+const rollback = database.prepare('ROLLBACK');
+
+/**
+ * The number of rows the first step touched; 0 means that the others were left out.
+ * @param {Step[]} change
+ */
+const carryOut = (change) => {
+  let touched = 0;
+  for (let n = 0; n < change.length; n++) {
+    const { statement, values } = /** @type {Step} */ (change[n]);
+    const { changes } = /** @type {import('better-sqlite3').Statement} */ (statements[statement]).run(values);
+    if (n > 0) continue;
+    if (changes === 0) return 0;
+    touched = changes;
+  }
+  return touched;
+};
+
+/**
+ * All in one transaction, so that they cost one sync.
+ * @param {Step[][]} changes
+ */
+const commitAll = (changes) => {
+  begin.run();
+  try {
+    const results = changes.map(carryOut);
+    commit.run();
+    return results;
+  } catch (error) {
+    if (database.inTransaction) rollback.run();
+    throw error;
+  }
+};
+
+/**
+ * @param {unknown} error
+ * @returns {Failure}
+ */
+const failure = (error) => {
+  const { code = 'SQLITE_ERROR', message } = /** @type {Error & { code?: string }} */ (error);
+  return { code, message };
+};
+
+/**
+ * One that cannot be carried out keeps no other from being so.
+ * @param {Step[][]} changes
+ * @returns {(number | Failure)[]}
+ */
+const commitEach = (changes) =>
+  changes.map((change) => {
+    try {
+      return commitAll([change])[0] ?? 0;
+    } catch (error) {
+      return failure(error);
+    }
+  });
+
+/** @param {Step[][]} changes */
+const take = (changes) => {
+  try {
+    return commitAll(changes);
+  } catch (error) {
+    return changes.length === 1 ? [failure(error)] : commitEach(changes);
+  }
+};
+
+parentPort?.on('message', (/** @type {Step[][] | 'close'} */ message) => {
+  if (message !== 'close') return parentPort?.postMessage(take(message));
+  database.close();
+  parentPort?.close();
+});
+parentPort?.postMessage('ready');
