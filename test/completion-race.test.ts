@@ -1,0 +1,43 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { seededRandom } from '../bench/lib/random.ts';
+import { type How, RaceTrack } from './support/race.ts';
+import { closeClients } from './support/raw-client.ts';
+
+// `npm run test:race` does the same a hundred times.
+
+describe.each([
+  ['memory', 1],
+  ['fs', 3],
+  ['sqlite', 3],
+] as const)('50 clients complete one upload at the same moment: %s, %i processes', (store, processes) => {
+  let directory = '';
+  let track: RaceTrack | undefined;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'race-'));
+    track = await RaceTrack.open(store, directory, processes);
+  });
+  afterAll(async () => {
+    closeClients();
+    await track?.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  const cases: [How, string][] = [
+    ['answer', 'the handler is entered once, and all get its one answer'],
+    ['refuse', 'a 4xx is final, and all get it'],
+    ['throw', 'a handler that throws runs again for the same bytes, as attempt 2'],
+    ['fail', 'so does one that answers 5xx'],
+    ['hang', 'so does one whose process is killed inside it'],
+  ];
+  // What is only in a process's memory ends with it.
+  const possible = cases.filter(([how]) => how !== 'hang' || store !== 'memory');
+  test.each(possible)('%s: %s', async (how) => {
+    for (let seed = 1; seed <= (how === 'answer' ? 3 : 1); seed++) {
+      expect((await track?.run(how, seededRandom(seed)))?.wrong).toEqual([]);
+    }
+  });
+});
