@@ -4,9 +4,11 @@ import { type Benchmark, type BenchOptions, UsageError } from './lib/options.ts'
 // Each is loaded only when it is asked for: one that can't load must not stop the others.
 const benchmarks: Record<string, () => Promise<Benchmark>> = {
   upload: () => import('./upload.ts'),
+  stores: () => import('./stores.ts'),
 };
 
 const usage = `usage: npm run bench -- [NAME...] [--quick] [--json] [--trials N] [--size MiB] [--variants a,b]
+                                      [--part a,b] [--duration SECONDS]
 benchmarks: ${Object.keys(benchmarks).join(', ')} (all, when none is named)`;
 
 const positive = (flag: string, text: string | undefined): number | undefined => {
@@ -27,6 +29,8 @@ const parseCommandLine = (args: string[]) => {
         trials: { type: 'string' },
         size: { type: 'string' },
         variants: { type: 'string' },
+        part: { type: 'string' },
+        duration: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
@@ -46,12 +50,15 @@ const main = async (args: string[]): Promise<void> => {
   if (unknown.length > 0) throw new UsageError(`no such benchmark: ${unknown.join(', ')}`);
   const trials = positive('trials', values.trials);
   const sizeMiB = positive('size', values.size);
+  const durationSeconds = positive('duration', values.duration);
   const options: BenchOptions = {
     quick: values.quick,
     json: values.json,
     ...(trials !== undefined && { trials }),
     ...(sizeMiB !== undefined && { sizeMiB }),
     ...(values.variants !== undefined && { variants: values.variants.split(',') }),
+    ...(values.part !== undefined && { parts: values.part.split(',') }),
+    ...(durationSeconds !== undefined && { durationSeconds }),
     command: ['npm run bench --', ...args].join(' '),
   };
   for (const name of names) {

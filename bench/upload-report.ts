@@ -1,5 +1,6 @@
+import { mebibytes, percent, times } from './lib/format.ts';
 import { type Machine, machineLines } from './lib/machine.ts';
-import { max, median, min } from './lib/stats.ts';
+import { max, median, min, ratio } from './lib/stats.ts';
 import { markdownTable } from './lib/table.ts';
 import { type Target, targetLine } from './lib/targets.ts';
 import { nameOf } from './upload-variants.ts';
@@ -50,13 +51,6 @@ export const summaries = (trials: readonly Trial[], sizeMiB: number): Summary[] 
     };
   });
 };
-
-const ratio = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined || b === undefined ? undefined : a / b;
-
-const times = (value: number): string => `${value.toFixed(2)}x`;
-const percent = (value: number): string => `${(value * 100).toFixed(0)}%`;
-const mebibytes = (value: number): string => `${value.toFixed(0)} MiB`;
 
 const targets = (all: readonly Summary[]): Target[] => {
   const of = (key: string): Summary | undefined => all.find((one) => one.variant === nameOf(key));

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from './lib/child.ts';
 import { describeMachine } from './lib/machine.ts';
-import { type BenchOptions, UsageError } from './lib/options.ts';
+import type { BenchOptions } from './lib/options.ts';
 import { primePageCache } from './lib/prime.ts';
 import { writeResults } from './lib/results.ts';
 import { allocatedBytes, scratchIsMemory, settle, withScratch } from './lib/scratch.ts';
+import { askUsage, cpuSeconds } from './lib/usage.ts';
+import { chosenVariants } from './lib/variants.ts';
 import { summaries, type Trial, uploadReport } from './upload-report.ts';
 import { type Variant, variants } from './upload-variants.ts';
 
@@ -16,26 +18,14 @@ const warmUpBytes = 8 * MiB;
 const primeSlackBytes = 512 * MiB;
 const startTimeoutMs = 20_000;
 const uploadTimeoutMs = 600_000;
-const usageTimeoutMs = 10_000;
 /** Work that a server puts off until after its answer is still counted. */
 const afterglowMs = 100;
-
-interface Usage {
-  readonly user: number;
-  readonly system: number;
-  readonly peakRss: number;
-}
 
 interface Uploaded {
   readonly elapsedMs: number;
   readonly status: number;
   readonly body: string;
 }
-
-const askUsage = async (server: Child): Promise<Usage> => {
-  const { usage } = (await server.ask({ usage: true }, usageTimeoutMs)) as { usage: Usage };
-  return usage;
-};
 
 /** Uploads `size` bytes; resolves with the milliseconds it took, if the answer was right. */
 const upload = async (client: Child, variant: Variant, port: number, size: number): Promise<number> => {
@@ -67,8 +57,12 @@ const measure = async (variant: Variant, directory: string, size: number): Promi
       if (variant.stores && (await allocatedBytes(directory)) < size) {
         throw new Error(`${variant.name}: answered for ${size} bytes that are not in its directory`);
       }
-      const cpuSeconds = (after.user + after.system - before.user - before.system) / 1e6;
-      return { variant: variant.name, elapsedMs, cpuSeconds, peakRssBytes: after.peakRss };
+      return {
+        variant: variant.name,
+        elapsedMs,
+        cpuSeconds: cpuSeconds(before, after),
+        peakRssBytes: after.peakRss,
+      };
     } finally {
       await client.stop();
     }
@@ -77,20 +71,8 @@ const measure = async (variant: Variant, directory: string, size: number): Promi
   }
 };
 
-const chosenVariants = (names: readonly string[] | undefined): readonly Variant[] => {
-  if (names === undefined) return variants;
-  const known = new Map(variants.map((variant) => [variant.key, variant]));
-  return names.map((name) => {
-    const variant = known.get(name);
-    if (variant === undefined) {
-      throw new UsageError(`no such variant: ${name} (there are ${[...known.keys()].join(', ')})`);
-    }
-    return variant;
-  });
-};
-
 export const run = async (options: BenchOptions): Promise<void> => {
-  const chosen = chosenVariants(options.variants);
+  const chosen = chosenVariants(variants, options.variants);
   const trialCount = options.trials ?? (options.quick ? 2 : 5);
   const sizeMiB = options.sizeMiB ?? (options.quick ? 256 : 1024);
   const startedAt = new Date();

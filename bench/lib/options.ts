@@ -7,6 +7,10 @@ export interface BenchOptions {
   readonly trials?: number;
   readonly sizeMiB?: number;
   readonly variants?: readonly string[];
+  /** Which parts of a benchmark that has several. */
+  readonly parts?: readonly string[];
+  /** How long each measurement of a rate takes. */
+  readonly durationSeconds?: number;
   /** As typed, to be printed above the figures. */
   readonly command: string;
 }

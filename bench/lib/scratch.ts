@@ -17,6 +17,21 @@ export const withScratch = async <T>(use: (directory: string) => Promise<T>): Pr
   }
 };
 
+/**
+ * Runs `use` with a source of fresh directories, none of which is removed before it has ended: ext4 steps over
+ * every inode that was freed in the last minutes, so what one trial removes makes each file of the next dearer.
+ */
+export const withScratches = async <T>(use: (fresh: () => Promise<string>) => Promise<T>): Promise<T> => {
+  const parent = await mkdtemp(join(tmpdir(), 'resumable-bench-'));
+  try {
+    return await use(() => mkdtemp(join(parent, 'trial-')));
+  } finally {
+    process.stderr.write(`removing ${parent}\n`);
+    await rm(parent, { recursive: true, force: true });
+    await settle();
+  }
+};
+
 /** One trial's write-back must not be paid for by the next. */
 export const settle = async (): Promise<void> => {
   if (process.platform !== 'win32') await run('sync');

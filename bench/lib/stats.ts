@@ -10,3 +10,7 @@ export const median = (values: readonly number[]): number => {
 export const min = (values: readonly number[]): number => Math.min(...values);
 
 export const max = (values: readonly number[]): number => Math.max(...values);
+
+/** Undefined when one of the two was not measured. */
+export const ratio = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? undefined : a / b;

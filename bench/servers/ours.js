@@ -1,13 +1,14 @@
-// This library with its file store, from the build output: what a user installs. Arguments: directory, durability.
+// This library with one of its stores, from the build output: what a user installs. Arguments: directory,
+// durability, kind of store.
 import { listen, resumable } from '../../dist/src/index.js';
-import { fsStore } from '../../dist/stores/fs.js';
-import { announce, directory } from './support.js';
+import { loadStore, storeAnswers } from './store.js';
+import { announce } from './support.js';
 
-const durability = process.argv[3];
+const [, , , durability, kind = 'fs'] = process.argv;
+const openStore = await loadStore(kind);
+const store = openStore(durability);
 
 // The others only count bytes, so this handler doesn't read the stored body back either.
-const listener = resumable({ store: fsStore(directory, { durability }) }, (req, res) =>
-  res.end(String(req.upload.length)),
-);
+const listener = resumable({ store }, (req, res) => res.end(String(req.upload.length)));
 
-announce(await listen(listener, { port: 0, host: '127.0.0.1' }));
+announce(await listen(listener, { port: 0, host: '127.0.0.1' }), storeAnswers(store));

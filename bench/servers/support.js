@@ -23,12 +23,26 @@ export const listenLoopback = (server) =>
     server.listen(0, '127.0.0.1', () => resolve(server));
   });
 
-/** Says where the server listens, then answers the harness until the harness goes away. */
-export const announce = (server) => {
-  process.on('message', (message) => {
-    if (message?.usage) process.send?.({ usage: { ...process.cpuUsage(), peakRss: peakRss() } });
+/**
+ * Answers the harness until it goes away. A message `{ NAME: question }` is answered `{ NAME: answer }` by the
+ * function of that name, or `{ failed: reason }`.
+ */
+export const answerHarness = (answers) => {
+  process.on('message', async (message) => {
+    const [[name, question]] = Object.entries(message);
+    try {
+      process.send?.({ [name]: await answers[name](question) });
+    } catch (error) {
+      process.send?.({ failed: `${name}: ${error instanceof Error ? error.stack : error}` });
+    }
   });
-  // A harness that dies, however it dies, leaves no server behind.
+  // A harness that dies, however it dies, leaves nothing behind.
   process.on('disconnect', () => process.exit());
+};
+
+/** Says where the server listens, then answers what is asked of every server, and `answers`. */
+export const announce = (server, answers = {}) => {
+  const usage = () => ({ ...process.cpuUsage(), rss: process.memoryUsage.rss(), peakRss: peakRss() });
+  answerHarness({ usage, ...answers });
   process.stdout.write(`listening ${server.address().port}\n`);
 };

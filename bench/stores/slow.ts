@@ -1,0 +1,80 @@
+import { askFor } from '../lib/ask.ts';
+import { Child } from '../lib/child.ts';
+import { settle } from '../lib/scratch.ts';
+import { askUsage, cpuSeconds } from '../lib/usage.ts';
+import { namedServer, type StoreKind } from '../stores-variants.ts';
+import type { SlowResults, SlowTrial } from './slow-report.ts';
+
+// Many uploads that trickle in, all at once: what do they hold of the server's memory?
+
+const startTimeoutMs = 20_000;
+const walkTimeoutMs = 120_000;
+/** To connect them all, beside the time they send. */
+const slackMs = 60_000;
+
+export interface SlowPlan {
+  readonly uploads: number;
+  readonly seconds: number;
+  readonly trials: number;
+}
+
+interface Sent {
+  readonly leastBytes: number;
+}
+
+interface Received {
+  readonly uploads: number;
+  readonly leastBytes: number;
+}
+
+const measure = async (
+  store: StoreKind,
+  directory: string,
+  { uploads, seconds }: SlowPlan,
+): Promise<Omit<SlowTrial, 'trial'>> => {
+  const { script, args } = namedServer(store, directory);
+  const server = new Child(script, args);
+  try {
+    const port = await server.port(startTimeoutMs);
+    const client = new Child(new URL('../servers/slow-client.js', import.meta.url), []);
+    try {
+      const before = await askUsage(server);
+      const load = { port, uploads, seconds };
+      const sent = await askFor<Sent>(client, 'upload', load, seconds * 1000 + slackMs);
+      const after = await askUsage(server);
+      // All connections are open still, so this is the middle of the uploads and not what became of them.
+      const received = await askFor<Received>(server, 'received', true, walkTimeoutMs);
+      if (received.uploads !== uploads || received.leastBytes === 0) {
+        const { uploads: found, leastBytes } = received;
+        throw new Error(`${store}: of ${uploads} uploads ${found} exist, with ${leastBytes} bytes or more`);
+      }
+      return {
+        store,
+        sentBytesEach: sent.leastBytes,
+        storedBytesEach: received.leastBytes,
+        cpuSeconds: cpuSeconds(before, after),
+        peakRssBytes: after.peakRss,
+      };
+    } finally {
+      await client.stop();
+    }
+  } finally {
+    await server.stop();
+  }
+};
+
+export const measureSlow = async (
+  stores: readonly StoreKind[],
+  fresh: () => Promise<string>,
+  plan: SlowPlan,
+): Promise<SlowResults> => {
+  const raw: SlowTrial[] = [];
+  for (let trial = 1; trial <= plan.trials; trial++) {
+    for (const store of stores) {
+      process.stderr.write(`stores: slow uploads, trial ${trial}/${plan.trials}, ${store}\n`);
+      raw.push({ trial, ...(await measure(store, await fresh(), plan)) });
+      await settle();
+    }
+  }
+  return { ...plan, raw };
+};
