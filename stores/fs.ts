@@ -253,10 +253,12 @@ class FsStore implements Store {
     try {
       await makeDirectory(building);
       await this.#makeShard(id);
-      await Promise.all([
+      // Both have ended before either's failure is dealt with: what comes later would be left over, and open.
+      const made = await Promise.allSettled([
         createFile(file, content ?? [], this.#power && content !== undefined),
         first.write(building),
       ]);
+      for (const outcome of made) if (outcome.status === 'rejected') throw outcome.reason;
       if (this.#power) await syncDirectory(building);
       await renamePath(building, this.#path(id));
     } catch (error) {

@@ -95,6 +95,7 @@ class MemoryWriter implements StoreWriter {
   readonly #entry: Entry;
   readonly #pages: Map<number, Buffer>;
   #pending: Range[] = [];
+  #closed = false;
 
   constructor(entry: Entry, pages: Map<number, Buffer>) {
     this.#entry = entry;
@@ -102,10 +103,12 @@ class MemoryWriter implements StoreWriter {
   }
 
   async write(buffers: readonly Uint8Array[], offset: number): Promise<void> {
+    this.#assertOpen();
     this.#pending.push({ start: offset, end: offset + put(this.#pages, buffers, offset) });
   }
 
   async sync(): Promise<readonly Range[]> {
+    this.#assertOpen();
     const ranges = this.#pending;
     this.#pending = [];
     if (ranges.length > 0) this.#entry.activeAt = Date.now();
@@ -113,7 +116,13 @@ class MemoryWriter implements StoreWriter {
     return ranges;
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new UploadError('invalid_argument', 'the writer is closed');
+  }
 }
 
 /**
@@ -137,7 +146,8 @@ const put = (pages: Map<number, Buffer>, buffers: readonly Uint8Array[], offset:
 };
 
 function* slices(id: string, entry: Entry | undefined, start: number, end: number): Generator<Buffer> {
-  if (entry?.pages === undefined || !entry.received.covers(start, end)) {
+  const pages = entry?.pages;
+  if (pages === undefined || !entry?.received.covers(start, end)) {
     throw new UploadError('gone', 'the bytes are not there', { id, offset: start });
   }
   for (let position = start; position < end; ) {
@@ -145,7 +155,7 @@ function* slices(id: string, entry: Entry | undefined, start: number, end: numbe
     const at = position - index * pageSize;
     const count = Math.min(end - position, pageSize - at);
     // A covered page exists. It is never written again where it is covered, so no copy is needed.
-    yield (entry.pages.get(index) as Buffer).subarray(at, at + count);
+    yield (pages.get(index) as Buffer).subarray(at, at + count);
     position += count;
   }
 }

@@ -1,7 +1,7 @@
 import { mkdir, stat, truncate } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { isFull, UploadError } from '../src/errors.ts';
+import { UploadError } from '../src/errors.ts';
 import { isDead, self } from '../src/owner.ts';
 import { placeCopy, placeLink, syncDirectory } from '../src/place-file.ts';
 import type {
@@ -14,7 +14,7 @@ import type {
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { byteLength, closeFd, ignoring, removeFile } from './files/io.ts';
+import { byteLength, closeFd, ignoring } from './files/io.ts';
 import { ContentReader, openFirst } from './files/reader.ts';
 import { Reserve } from './files/reserve.ts';
 import { Staging } from './files/staging.ts';
@@ -71,6 +71,10 @@ export interface SqliteStore extends Store {
 }
 
 const KiB = 1024;
+
+/** Room for the ranges of all uploads together, under a name that is no upload's. */
+const forRanges = 'ranges';
+const rangesBytes = 256 * KiB;
 
 /** Past this age, a file announced by a process of another boot is litter. */
 const lifetimeMs = 24 * 60 * 60 * 1000;
@@ -175,13 +179,8 @@ class IndexedStore implements SqliteStore {
     const wanted = change.updateUpload(version, record, Date.now());
     let won = false;
     try {
-      const touched = await committer.commit(wanted).catch(async (error: unknown) => {
-        const kept = reserve === undefined && isFull(error) ? this.#reserve.use(id) : undefined;
-        if (kept === undefined) throw error;
-        await removeFile(kept);
-        return committer.commit(wanted);
-      });
-      won = touched > 0;
+      const commit = () => committer.commit(wanted);
+      won = (await (reserve === undefined ? this.#reserve.spend(id, commit) : commit())) > 0;
     } finally {
       if (reserve === undefined || (isReserved && !won)) await this.#reserve.release(id);
     }
@@ -197,10 +196,13 @@ class IndexedStore implements SqliteStore {
       return new BodyWriter(id, upload.received[0]?.end ?? 0, isThere);
     }
     const { file } = upload.place;
+    // On a full disk what was written must still be recorded, or it would have been written in vain.
+    await this.#reserve.take(forRanges, rangesBytes);
     const content = await this.#contents.open(file);
-    const index = new RowRanges(committer, {
+    const index = new RowRanges({
       id,
       file,
+      commit: (ranges) => this.#reserve.spend(forRanges, () => committer.commit(ranges)),
       syncName: () => this.#contents.syncName(file),
       isFinished: () => reader.load(id)?.record.state === 'finished',
     });

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -71,6 +71,7 @@ describe('the packed package', () => {
       `import { upload } from 'resumable-http/client';`,
       `import { fsStore } from 'resumable-http/stores/fs';`,
       `import { memoryStore } from 'resumable-http/stores/memory';`,
+      `import { type SqliteStore, sqliteStore } from 'resumable-http/stores/sqlite';`,
       `const uploads = resumable({ store: fsStore('./x', { durability: 'process' }) }, (req, res) => {`,
       `  const length: number | undefined = req.upload?.length;`,
       `  res.end(String(length));`,
@@ -78,12 +79,39 @@ describe('the packed package', () => {
       `export const port: Promise<unknown> = listen(uploads, { port: 0 });`,
       `export const result: Promise<{ status: number }> = upload('http://127.0.0.1/', Buffer.of()).result;`,
       `export const others = [memoryStore, UploadError];`,
+      `const store: SqliteStore = sqliteStore({ directory: './y' });`,
+      `export const films = store.find({ states: ['finished'], metadata: { name: 'kind', value: 'film' } });`,
     ].join('\n');
     await writeFile(join(app, 'check.ts'), source);
     const tsc = join(root, 'node_modules', '.bin', 'tsc');
     const types = join(root, 'node_modules', '@types');
     const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023'];
     await run(tsc, [...flags, '--typeRoots', types, '--types', 'node', 'check.ts'], { cwd: app });
+  });
+
+  it('says which package the sqlite store needs where that is missing, and works where it is there', async () => {
+    const script = [
+      `import { sqliteStore } from 'resumable-http/stores/sqlite';`,
+      `const store = sqliteStore({ directory: './indexed' });`,
+      `const record = { id: 'a'.repeat(22), createdAt: 1, state: 'open', metadata: {}, attempt: 0 };`,
+      `await store.create(record);`,
+      `console.log(await store.count());`,
+      `await store.close();`,
+    ].join('\n');
+    await writeFile(join(app, 'indexed.js'), script);
+    const missing = await run(process.execPath, ['indexed.js'], { cwd: app }).catch(
+      (error: unknown) => error,
+    );
+    expect(missing).toMatchObject({ code: 1 });
+    expect((missing as { stderr: string }).stderr).toMatch(/code: 'not_supported'/);
+    expect((missing as { stderr: string }).stderr).toContain('npm install better-sqlite3@12');
+    await symlink(
+      join(root, 'node_modules', 'better-sqlite3'),
+      join(app, 'node_modules', 'better-sqlite3'),
+      'dir',
+    );
+    const { stdout } = await run(process.execPath, ['indexed.js'], { cwd: app });
+    expect(stdout).toBe('{ uploads: 1, bytes: 0 }\n');
   });
 
   it('runs as the README shows: the ten-line server and the five-line client', async () => {

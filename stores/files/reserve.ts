@@ -1,3 +1,4 @@
+import { isFull } from '../../src/errors.ts';
 import { createFile, removeFile } from './io.ts';
 import type { Staging } from './staging.ts';
 
@@ -40,11 +41,21 @@ export class Reserve {
     return isFirst;
   }
 
-  /** The file of an upload, the caller's from now on; undefined when none is kept for it. */
-  use(id: string): string | undefined {
-    const room = this.#taken.get(id);
-    this.#taken.delete(id);
-    return room?.path;
+  /**
+   * Does what the room is kept for. Where it fails because the disk is full, the room is given up, and it is done
+   * again at once, so that hardly anybody else can take the blocks in between.
+   */
+  async spend<T>(id: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      const room = isFull(error) ? this.#taken.get(id) : undefined;
+      if (room === undefined) throw error;
+      // For whoever else has just failed for the same want, too: what is removed already is given up for all.
+      await removeFile(room.path);
+      if (this.#taken.get(id) === room) this.#taken.delete(id);
+      return await action();
+    }
   }
 
   /** The upload needs its room no more. */

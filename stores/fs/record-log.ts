@@ -64,6 +64,11 @@ export class RecordLog {
     return this.#current === 'unreadable' ? undefined : this.#current;
   }
 
+  /** Whether it is still that of an upload. */
+  get isLinked(): boolean {
+    return fstatSync(this.#fd).nlink > 0;
+  }
+
   /** Takes in what has been appended since; says whether the log is still that of an upload. */
   #catchUp(): boolean {
     const { size, nlink } = fstatSync(this.#fd);

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { constants, unlinkSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isFull } from '../../src/errors.ts';
 import { syncDirectory } from '../../src/place-file.ts';
 import type { Reservation, UploadRecord } from '../../src/store.ts';
 import { closeFd, ignoring, openFd, removeFile, syncFd } from '../files/io.ts';
@@ -77,8 +76,7 @@ export class Records {
     let won = false;
     try {
       // What has come into a kept log since, the append finds out.
-      log = this.#kept.get(id) ?? (await RecordLog.open(join(folder, logName)));
-      this.#kept.delete(id);
+      log = this.#takeKept(id, version) ?? (await RecordLog.open(join(folder, logName)));
       won = log !== undefined && (await this.#append(log, version, record, reserve === undefined));
     } finally {
       if (reserve === undefined || (isReserved && !won)) await this.#reserve.release(id);
@@ -86,6 +84,14 @@ export class Records {
       else log?.close();
     }
     return won;
+  }
+
+  /** Whoever looks learns of the upload that has the id now: a log of an earlier one is no use any more. */
+  forgetPurged(id: string): void {
+    const log = this.#kept.get(id);
+    if (log === undefined || log.isLinked) return;
+    this.#kept.delete(id);
+    log.close();
   }
 
   /** The version in force; undefined when there is no log, `unreadable` when it is damaged. */
@@ -151,13 +157,8 @@ export class Records {
     const next = this.#version(record, version + 1);
     this.#appending.add(id);
     try {
-      return await log.append(next, this.#power).catch((error: unknown) => {
-        const kept = mayUseReserve && isFull(error) ? this.#reserve.use(id) : undefined;
-        if (kept === undefined) throw error;
-        // At once, so that hardly anybody else can take the room in between.
-        unlinkSync(kept);
-        return log.append(next, this.#power);
-      });
+      const append = () => log.append(next, this.#power);
+      return await (mayUseReserve ? this.#reserve.spend(id, append) : append());
     } finally {
       this.#appending.delete(id);
     }
@@ -166,6 +167,15 @@ export class Records {
   #version(record: UploadRecord, version: number): RecordVersion {
     const name = this.#author + (this.#versions++).toString(36);
     return { record, version, name, at: Date.now() };
+  }
+
+  /** Undefined, too, when others have gone on from the version that is known here. */
+  #takeKept(id: string, version: number): RecordLog | undefined {
+    const log = this.#kept.get(id);
+    this.#kept.delete(id);
+    if (log === undefined || log.current?.version === version) return log;
+    log.close();
+    return undefined;
   }
 
   #keep({ id, state }: UploadRecord, log: RecordLog | undefined): void {

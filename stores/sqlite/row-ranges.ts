@@ -1,13 +1,14 @@
 import { UploadError } from '../../src/errors.ts';
 import type { Range } from '../../src/intervals.ts';
 import type { RangeIndex } from '../files/writer.ts';
-import type { Committer } from './committer.ts';
-import { addRanges } from './statements.ts';
+import { addRanges, type Change } from './statements.ts';
 
 export interface RowRangesOptions {
   readonly id: string;
   /** The name of the content file. */
   readonly file: string;
+  /** Resolves with the number of rows the first step touched. */
+  commit(change: Change): Promise<number>;
   /** Makes the name of the content file safe. */
   syncName(): Promise<void>;
   /** Whether the upload has its answer, so that no range needs to be known any more. */
@@ -16,19 +17,17 @@ export interface RowRangesOptions {
 
 /** The received ranges of one upload as rows of the index. */
 export class RowRanges implements RangeIndex {
-  readonly #committer: Committer;
   readonly #options: RowRangesOptions;
   #isNamed = false;
 
-  constructor(committer: Committer, options: RowRangesOptions) {
-    this.#committer = committer;
+  constructor(options: RowRangesOptions) {
     this.#options = options;
   }
 
   async append(ranges: readonly Range[]): Promise<void> {
     if (!this.#isNamed) await this.#options.syncName();
     this.#isNamed = true;
-    const touched = await this.#committer.commit(addRanges(this.#options, ranges, Date.now()));
+    const touched = await this.#options.commit(addRanges(this.#options, ranges, Date.now()));
     if (touched === 0 && !this.#options.isFinished()) {
       throw new UploadError('gone', 'the upload was removed', { id: this.#options.id });
     }

@@ -29,14 +29,19 @@ const canMount = async (directory: string): Promise<boolean> => {
   }
 };
 
-const campaign = async (directory: string, durability: string, content: Uint8Array): Promise<string[]> => {
+const campaign = async (
+  directory: string,
+  store: string,
+  durability: string,
+  content: Uint8Array,
+): Promise<string[]> => {
   const wrong: string[] = [];
-  const server = await startUploadServer(['--dir', join(directory, durability), '--durability', durability]);
+  const options = ['--dir', join(directory, 'uploads'), '--store', store, '--durability', durability];
+  const server = await startUploadServer(options);
   try {
     // A URL of the client's own, so that a second call goes on where the first one failed.
     const url = `http://127.0.0.1:${server.port}/upload/film-${durability}`;
-    const options = { method: 'PUT', handshake: false } as const;
-    const failure = await upload(url, content, options).result.then(
+    const failure = await upload(url, content, { method: 'PUT', handshake: false }).result.then(
       () => undefined,
       (error: unknown) => error,
     );
@@ -60,7 +65,7 @@ const campaign = async (directory: string, durability: string, content: Uint8Arr
     const sum = createHash('sha256').update(content).digest('hex');
     if (sha256 !== sum) wrong.push(`sums differ: sent ${sum}, answered ${sha256}`);
     console.log(
-      `disk-full: ${durability}, 507 with ${(stored / MiB).toFixed(1)} MiB stored, resumed, sums equal`,
+      `disk-full: ${store}, ${durability}, 507 with ${(stored / MiB).toFixed(1)} MiB stored, resumed, sums equal`,
     );
   } finally {
     server.kill('SIGTERM');
@@ -75,12 +80,17 @@ const main = async (): Promise<boolean> => {
   const content = new Uint8Array(uploadBytes);
   seededRandom(seed).fill(content);
   const wrong: string[] = [];
-  for (const durability of ['power', 'process']) {
+  for (const [store, durability] of [
+    ['fs', 'power'],
+    ['fs', 'process'],
+    ['sqlite', 'power'],
+    ['sqlite', 'process'],
+  ] as const) {
     const directory = await mkdtemp(join(tmpdir(), 'disk-full-'));
     try {
       if (!(await canMount(directory))) return true;
       try {
-        wrong.push(...(await campaign(directory, durability, content)));
+        wrong.push(...(await campaign(directory, store, durability, content)));
       } finally {
         await run('umount', [directory]);
       }
