@@ -97,7 +97,7 @@ export class Completer {
       if (this.#running.get(id) === completion) this.#running.delete(id);
     });
     this.#running.set(id, completion);
-    this.#made.delete(id);
+    if (lease !== undefined) this.#made.delete(id);
     return completion;
   }
 

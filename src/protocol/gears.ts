@@ -150,14 +150,16 @@ interface Body {
 
 const write = (head: RequestHead, identity: Identity, body: Body): Command => {
   assertToken(identity);
-  const digest = parseDigest(field(head, 'repr-digest') ?? '');
+  const digestField = field(head, 'repr-digest');
+  const digest = digestField === undefined ? undefined : parseDigest(digestField);
+  const preferences = field(head, 'prefer');
   return {
     kind: 'write',
     identity,
     absent: identity.by === 'name' || identity.by === 'none' ? 'create' : 'refuse',
     ...body,
     digest: digest && printDigest(digest),
-    wantsCheckpoints: prefers(field(head, 'prefer') ?? '', 'checkpoint'),
+    wantsCheckpoints: preferences !== undefined && prefers(preferences, 'checkpoint'),
   };
 };
 

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type { Identity } from './dialect.ts';
 
 // A client is told a secret; the store, and everybody who may see an upload's content, knows only its id. The
@@ -20,10 +20,9 @@ export const newToken = (): string => {
 export const isToken = (value: string): boolean => /^[A-Za-z0-9_-]{22}$/.test(value);
 
 /** 132 bits of a SHA-256 over length-prefixed parts, so that no two lists of parts are the same text. */
-const hash = (...parts: readonly string[]): string => {
-  const sum = createHash('sha256');
-  for (const part of parts) sum.update(`${Buffer.byteLength(part)}:`).update(part);
-  return sum.digest('base64url').slice(0, 22);
+const idOf = (...parts: readonly string[]): string => {
+  const text = parts.map((part) => `${Buffer.byteLength(part)}:${part}`).join('');
+  return hash('sha256', text, 'base64url').slice(0, 22);
 };
 
 /**
@@ -35,4 +34,4 @@ export const uploadId = (
   identity: Exclude<Identity, { by: 'none' }>,
   { owner, path }: { readonly owner: string; readonly path: string },
 ): string =>
-  identity.by === 'name' ? hash('name', owner, identity.name) : hash('session', path, identity.token);
+  identity.by === 'name' ? idOf('name', owner, identity.name) : idOf('session', path, identity.token);

@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 /**
  * @typedef {{ driver: string, file: string, busyTimeoutMs: number, pragmas: string[], migrations: string[], statements: string[] }} Setup
- * @typedef {{ statement: number, values: unknown[] }} Step
+ * @typedef {{ statement: import('better-sqlite3').Statement, values: unknown[] }} Step
  * @typedef {{ code: string, message: string }} Failure
  */
 
@@ -33,14 +33,33 @@ const commit = database.prepare('COMMIT');
 const rollback = database.prepare('ROLLBACK');
 
 /**
+ * The changes of a batch, which comes as one flat array (committer.ts).
+ * @param {unknown[]} flat
+ * @returns {Step[][]}
+ */
+const unflatten = (flat) => {
+  let at = 0;
+  const next = () => /** @type {number} */ (flat[at++]);
+  /** @returns {Step} */
+  const step = () => {
+    const statement = /** @type {import('better-sqlite3').Statement} */ (statements[next()]);
+    const count = next();
+    at += count;
+    return { statement, values: flat.slice(at - count, at) };
+  };
+  const changes = [];
+  while (at < flat.length) changes.push(Array.from({ length: next() }, step));
+  return changes;
+};
+
+/**
  * The number of rows the first step touched; 0 means that the others were left out.
  * @param {Step[]} change
  */
 const carryOut = (change) => {
   let touched = 0;
-  for (let n = 0; n < change.length; n++) {
-    const { statement, values } = /** @type {Step} */ (change[n]);
-    const { changes } = /** @type {import('better-sqlite3').Statement} */ (statements[statement]).run(values);
+  for (const [n, { statement, values }] of change.entries()) {
+    const { changes } = statement.run(values);
     if (n > 0) continue;
     if (changes === 0) return 0;
     touched = changes;
@@ -96,8 +115,8 @@ const take = (changes) => {
   }
 };
 
-parentPort?.on('message', (/** @type {Step[][] | 'close'} */ message) => {
-  if (message !== 'close') return parentPort?.postMessage(take(message));
+parentPort?.on('message', (/** @type {unknown[] | 'close'} */ message) => {
+  if (message !== 'close') return parentPort?.postMessage(take(unflatten(message)));
   database.close();
   parentPort?.close();
 });

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { UploadError } from '../../src/errors.ts';
 import { driverPath } from './driver.ts';
 import { busyTimeoutMs, migrations, writerPragmas } from './schema.ts';
-import { type Change, statements } from './statements.ts';
+import { type Change, statements, type Value } from './statements.ts';
 
 /** Changes in one transaction at the most: it bounds how long the first of them waits for the last. */
 const mostChanges = 512;
@@ -98,7 +98,7 @@ export class Committer {
       const batch = this.#queue.splice(0, mostChanges);
       this.#sent.push(batch);
       this.#thread.ref(); // somebody waits for it
-      this.#thread.postMessage(batch.map(({ change }) => change));
+      this.#thread.postMessage(flatten(batch));
     }
   };
 
@@ -122,6 +122,19 @@ export class Committer {
     this.#onIdle?.();
   }
 }
+
+/**
+ * A batch as one array of values, which costs half of what as many objects do on their way to another thread: for
+ * each change the number of its steps, for each step its statement, the number of its values, and these.
+ */
+const flatten = (batch: readonly Waiting[]): Value[] => {
+  const flat: Value[] = [];
+  for (const { change } of batch) {
+    flat.push(change.length);
+    for (const { statement, values } of change) flat.push(statement, values.length, ...values);
+  }
+  return flat;
+};
 
 /** What the system says in the same case. */
 const codes: Readonly<Record<string, string>> = { SQLITE_FULL: 'ENOSPC', SQLITE_BUSY: 'EBUSY' };

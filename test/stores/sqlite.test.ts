@@ -148,9 +148,8 @@ describe('sqlite: commits', () => {
     const posted = vi.spyOn(Worker.prototype, 'postMessage');
     await Promise.all(writers.map((writer) => writer.sync()));
     // Each content file has a sync of its own; how many end in one turn of the event loop varies.
-    const changes = posted.mock.calls.map(([batch]) => (batch as readonly unknown[]).length);
-    expect(changes.reduce((sum, count) => sum + count, 0)).toBe(1000);
-    expect(changes.length).toBeLessThan(250);
+    expect(posted.mock.calls.length).toBeLessThan(250);
+    expect((await store.count()).bytes).toBe(10_000);
     await Promise.all(writers.map((writer) => writer.close()));
   });
 
