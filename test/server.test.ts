@@ -110,7 +110,7 @@ test('other requests are told what they are', async () => {
 
 test.each([
   [['serve', '--port', 'http'], '--port must be 0 to 65535'],
-  [['serve', '--store', 'tape'], '--store must be one of: fs, memory'],
+  [['serve', '--store', 'tape'], '--store must be one of: fs, sqlite, memory'],
   [['serve', '--nonsense'], "Unknown option '--nonsense'"],
   [[], 'a command is missing'],
 ])('%j is refused with what is wrong and how to use it', async (args, message) => {

@@ -1,4 +1,5 @@
 import { type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { AnswerHead } from './answer.ts';
 import { printHead } from './informational.ts';
 import { encodeResponse } from './stored-response.ts';
@@ -16,10 +17,13 @@ type Chunk = string | Uint8Array;
 /** Up to here a body is sent as text: then Node makes one write of head and body, which costs half of two. */
 const oneWriteBytes = 16 * 1024;
 
+/** Where a captured response keeps its capture. */
+const capture = Symbol('capture');
+
+type Captured = ServerResponse & { [capture]: ResponseCapture };
+
 /** The methods of a response that are ours while the handler writes, by the names they hide. */
-const hidden = ['writeHead', 'write', 'end', 'flushHeaders', 'destroy', 'emit'] as const;
-/** … and the facts: that the client went away is none that a handler should see. */
-const hiddenFacts = ['headersSent', 'writableEnded', 'destroyed', 'closed', '_closed'] as const;
+type Method = 'writeHead' | 'write' | 'end' | 'flushHeaders' | 'destroy' | 'emit';
 
 /**
  * Stands between a handler and the wire, on the response object itself, because middleware passes on the
@@ -32,15 +36,18 @@ export class ResponseCapture {
   readonly ended: Promise<CapturedResponse>;
 
   readonly #res: ServerResponse;
+  /** Of the request: a response that waits for its turn has none yet, and a request that was destroyed none more. */
+  readonly #socket: Socket;
   readonly #limit: number;
   /** Headers that were there before the handler: other middleware's, which every answer should have. */
   readonly #before: OutgoingHttpHeaders;
-  readonly #own: Partial<Record<(typeof hidden)[number], unknown>>;
+  /** Methods that other middleware has put in the place of Node's. */
+  readonly #own = new Map<Method, unknown>();
   readonly #resolve: (captured: CapturedResponse) => void;
   readonly #reject: (error: Error) => void;
   readonly #callbacks: Callback[] = [];
-  /** What was there where facts are hidden now, as it would be by itself. */
-  readonly #facts = new Map<string, PropertyDescriptor>();
+  /** What Node has noted on the response since the client went away. */
+  #gone: { destroyed: boolean; _closed: boolean } | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #headWritten = false;
@@ -52,12 +59,10 @@ export class ResponseCapture {
   /** `hasClient` is false where the handler runs for nobody: a retry at start. */
   constructor(res: ServerResponse, limit: number, hasClient: boolean) {
     this.#res = res;
+    this.#socket = res.req.socket;
     this.#limit = limit;
     this.#offWire = !hasClient;
     this.#before = { ...res.getHeaders() };
-    this.#own = Object.fromEntries(
-      hidden.filter((name) => Object.hasOwn(res, name)).map((name) => [name, res[name]]),
-    );
     let resolve: (captured: CapturedResponse) => void = () => undefined;
     let reject: (error: Error) => void = () => undefined;
     this.ended = new Promise((yes, no) => {
@@ -80,7 +85,7 @@ export class ResponseCapture {
       this.#res.emit('finish');
       this.#res.emit('close');
     } else if (this.#flowing) this.#res.end(done);
-    else if (this.#bytes > 0 && this.#bytes <= oneWriteBytes && this.#own.end === undefined) {
+    else if (this.#bytes > 0 && this.#bytes <= oneWriteBytes && !this.#own.has('end')) {
       this.#res.end(Buffer.concat(this.#chunks).toString('latin1'), 'latin1', done);
     } else this.#res.end(Buffer.concat(this.#chunks), done); // head and body at once: Node then knows the length
     this.#chunks = [];
@@ -118,57 +123,94 @@ export class ResponseCapture {
     socket.destroySoon(); // not `end`: a client that leaves its side open would keep the socket
   }
 
+  // One set of functions for all responses, found through the response: a set of closures for each would be a
+  // tenth of all that a small upload allocates.
+  static readonly #methods: Readonly<Record<Method, (this: Captured, ...args: never[]) => unknown>> = {
+    writeHead(status: number, ...rest: unknown[]) {
+      return this[capture].#writeHead(status, rest);
+    },
+    write(chunk: Chunk, ...rest: unknown[]) {
+      return this[capture].#write(chunk, rest);
+    },
+    end(...rest: unknown[]) {
+      return this[capture].#end(rest);
+    },
+    flushHeaders() {
+      this[capture].#headWritten = true;
+    },
+    destroy(error?: Error) {
+      this[capture].#reject(error ?? new Error('the handler destroyed its response'));
+      return this;
+    },
+    emit(event: string | symbol, ...args: unknown[]) {
+      return this[capture].#emit(event, args);
+    },
+  };
+
+  /** … and the facts: that the client went away is none that a handler should see. */
+  static readonly #facts: PropertyDescriptorMap & ThisType<Captured> = {
+    headersSent: {
+      configurable: true,
+      get() {
+        return this[capture].#headWritten;
+      },
+    },
+    writableEnded: {
+      configurable: true,
+      get() {
+        return this[capture].#isEnded;
+      },
+    },
+    closed: { configurable: true, get: () => false },
+  };
+
   #hide(): void {
-    const methods = {
-      writeHead: (status: number, ...rest: unknown[]) => this.#writeHead(status, rest),
-      write: (chunk: Chunk, ...rest: unknown[]) => this.#write(chunk, rest),
-      end: (...rest: unknown[]) => this.#end(rest),
-      flushHeaders: () => {
-        this.#headWritten = true;
-      },
-      destroy: (error?: Error) => {
-        this.#reject(error ?? new Error('the handler destroyed its response'));
-        return this.#res;
-      },
-      emit: (event: string | symbol, ...args: unknown[]) => this.#emit(event, args),
-    };
-    for (const name of hidden) {
-      Object.defineProperty(this.#res, name, { value: methods[name], configurable: true, writable: true });
+    const res = this.#res as Captured;
+    res[capture] = this;
+    for (const name of names(ResponseCapture.#methods)) {
+      if (Object.hasOwn(res, name)) this.#own.set(name, res[name]);
     }
-    const facts: Record<(typeof hiddenFacts)[number], () => boolean> = {
-      headersSent: () => this.#headWritten,
-      writableEnded: () => this.#isEnded,
-      destroyed: () => false,
-      closed: () => false,
-      _closed: () => false,
-    };
-    for (const name of hiddenFacts) {
-      const own = Object.getOwnPropertyDescriptor(this.#res, name);
-      if (own !== undefined) this.#facts.set(name, own);
-      const set = (value: unknown): void => {
-        // Node notes here that the connection has closed.
-        this.#facts.set(name, { value, writable: true, configurable: true, enumerable: true });
-      };
-      Object.defineProperty(this.#res, name, { get: facts[name], set, configurable: true });
-    }
+    Object.assign(res, ResponseCapture.#methods);
+    Object.defineProperties(res, ResponseCapture.#facts);
+    // Before Node's own listener, which notes it on the response.
+    this.#socket.prependListener('close', this.#hideGone);
   }
+
+  /** The connection is about to be noted as closed. These two are Node's plain properties, and stay so until then. */
+  readonly #hideGone = (): void => {
+    const gone = { destroyed: this.#res.destroyed, _closed: false };
+    this.#gone = gone;
+    for (const name of ['destroyed', '_closed'] as const) {
+      const set = (value: boolean): void => {
+        gone[name] = value;
+      };
+      Object.defineProperty(this.#res, name, {
+        get: () => false,
+        set,
+        configurable: true,
+        enumerable: true,
+      });
+    }
+  };
 
   #isGone(): boolean {
     return this.#offWire || this.#res.destroyed;
   }
 
+  /** In the order in which they came, backwards: so the response stays the fast object it was. */
   #show(): void {
-    for (const name of hidden) this.#showOne(name);
-    for (const name of hiddenFacts) {
-      Reflect.deleteProperty(this.#res, name);
-      const own = this.#facts.get(name);
-      if (own !== undefined) Object.defineProperty(this.#res, name, own);
+    this.#socket.off('close', this.#hideGone);
+    for (const name of Object.keys(ResponseCapture.#facts).reverse()) Reflect.deleteProperty(this.#res, name);
+    for (const name of names(ResponseCapture.#methods).reverse()) this.#showOne(name);
+    Reflect.deleteProperty(this.#res, capture);
+    for (const [name, value] of Object.entries(this.#gone ?? {})) {
+      Object.defineProperty(this.#res, name, { value, writable: true, configurable: true, enumerable: true });
     }
   }
 
-  #showOne(name: (typeof hidden)[number]): void {
-    Reflect.deleteProperty(this.#res, name);
-    if (name in this.#own) Object.assign(this.#res, { [name]: this.#own[name] });
+  #showOne(name: Method): void {
+    if (this.#own.has(name)) Object.assign(this.#res, { [name]: this.#own.get(name) });
+    else Reflect.deleteProperty(this.#res, name);
   }
 
   #writeHead(status: number, rest: unknown[]): ServerResponse {
@@ -218,7 +260,7 @@ export class ResponseCapture {
       if (callback !== undefined) queueMicrotask(callback);
       return true;
     }
-    const write = (this.#own.write ?? Object.getPrototypeOf(this.#res).write) as ServerResponse['write'];
+    const write = this.#original('write') as ServerResponse['write'];
     return write.call(this.#res, chunk, encoding ?? 'utf8', callback);
   }
 
@@ -240,8 +282,13 @@ export class ResponseCapture {
     return this.#res;
   }
 
+  /** What a hidden method hides. */
+  #original(name: Method): unknown {
+    return this.#own.get(name) ?? Object.getPrototypeOf(this.#res)[name];
+  }
+
   #emit(event: string | symbol, args: unknown[]): boolean {
-    const emit = (this.#own.emit ?? Object.getPrototypeOf(this.#res).emit) as ServerResponse['emit'];
+    const emit = this.#original('emit') as ServerResponse['emit'];
     if (event !== 'close') return emit.call(this.#res, event, ...args);
     this.#offWire = true;
     queueMicrotask(() => this.#res.emit('drain')); // a handler may be waiting for a client that has gone
@@ -258,6 +305,8 @@ const assertStatus = (status: number, reason: string | undefined): void => {
   }
   if (/[^\t\x20-\x7e\x80-\xff]/.test(reason ?? '')) throw new TypeError('not a reason phrase');
 };
+
+const names = <K extends string>(record: Readonly<Record<K, unknown>>): K[] => Object.keys(record) as K[];
 
 const isString = (value: unknown): value is string => typeof value === 'string';
 
