@@ -49,7 +49,7 @@ export interface Claim {
 /** An upload as a store returns it. */
 export interface StoredUpload {
   readonly record: UploadRecord;
-  /** Names this state of the record, for `update`. Grows with each. */
+  /** Names this state of the record, for `update`: 1 at first, and one more with each. */
   readonly version: number;
   /**
    * Every byte that is safe under the store's durability: the union over all writers of all processes.
@@ -200,8 +200,8 @@ export interface StoreWriter {
 
   /**
    * Makes every write that had resolved before this call safe, and resolves with the ranges that became so
-   * since the last call (empty when there were none). After a rejection nothing unacknowledged counts as
-   * stored, and the writer can only be closed: on Linux a second fsync of pages that failed once proves
+   * since the last call (empty when there were none). After a rejection nothing counts as stored that may not
+   * be safe, and the writer can only be closed: on Linux a second fsync of pages that failed once proves
    * nothing.
    */
   sync(): Promise<readonly Range[]>;

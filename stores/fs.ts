@@ -1,16 +1,5 @@
 import { constants } from 'node:fs';
-import {
-  access,
-  mkdir,
-  open,
-  opendir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  truncate,
-} from 'node:fs/promises';
+import { access, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { systemCode, UploadError } from '../src/errors.ts';
 import { IntervalSet, type Range } from '../src/intervals.ts';
@@ -25,7 +14,7 @@ import type {
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { createFile, ignoring, makeDirectory, openFd, removeFile, renamePath } from './files/io.ts';
+import { createFile, cutOff, ignoring, makeDirectory, openFd, removeFile, renamePath } from './files/io.ts';
 import { ContentReader, openFirst } from './files/reader.ts';
 import { Reserve } from './files/reserve.ts';
 import { Staging } from './files/staging.ts';
@@ -210,7 +199,7 @@ class FsStore implements Store {
   async link(id: string, path: string, length: number): Promise<void> {
     const content = await this.#contentPath(id);
     // Bytes past the end came before the end was known: they must not go along.
-    if ((await stat(content)).size > length) await truncate(content, length);
+    if ((await stat(content)).size > length) await cutOff(content, length, this.#power);
     await placeLink(content, resolve(path), this.#power);
   }
 

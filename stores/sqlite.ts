@@ -1,6 +1,7 @@
-import { mkdir, stat, truncate } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import { UploadError } from '../src/errors.ts';
 import { isDead, self } from '../src/owner.ts';
 import { placeCopy, placeLink, syncDirectory } from '../src/place-file.ts';
@@ -14,7 +15,7 @@ import type {
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { byteLength, closeFd, ignoring } from './files/io.ts';
+import { byteLength, closeFd, cutOff, ignoring } from './files/io.ts';
 import { ContentReader, openFirst } from './files/reader.ts';
 import { Reserve } from './files/reserve.ts';
 import { Staging } from './files/staging.ts';
@@ -173,14 +174,16 @@ class IndexedStore implements SqliteStore {
   }
 
   async update(version: number, record: UploadRecord, { reserve }: Reservation = {}): Promise<boolean> {
-    const { committer } = await this.#open();
+    const { committer, reader } = await this.#open();
     const { id } = record;
     const isReserved = reserve !== undefined && (await this.#reserve.take(id, roomFor(reserve)));
     const wanted = change.updateUpload(version, record, Date.now());
     let won = false;
     try {
-      const commit = () => committer.commit(wanted);
-      won = (await (reserve === undefined ? this.#reserve.spend(id, commit) : commit())) > 0;
+      const commit = async () => (await committer.commit(wanted)) > 0;
+      // The second time it may find its own work done.
+      const again = async () => (await commit()) || isInForce(reader.load(id), version + 1, record);
+      won = await (reserve === undefined ? this.#reserve.spend(id, commit, again) : commit());
     } finally {
       if (reserve === undefined || (isReserved && !won)) await this.#reserve.release(id);
     }
@@ -246,8 +249,9 @@ class IndexedStore implements SqliteStore {
   async *list(filters: readonly ListFilter[] = [{}]): AsyncIterable<string> {
     const index = await this.#open();
     await this.#sweepLitter(index);
-    for (const filter of filters) {
-      for await (const { id } of index.reader.walk<{ readonly id: string }>(filter, 'id')) yield id;
+    for (const [n, filter] of filters.entries()) {
+      const walk = index.reader.walk<{ readonly id: string }>(filter, 'id', filters.slice(0, n));
+      for await (const { id } of walk) yield id;
     }
   }
 
@@ -281,7 +285,7 @@ class IndexedStore implements SqliteStore {
     const content = this.#contents.path(place.file);
     if (length === 0) await closeFd(await this.#contents.open(place.file));
     // Bytes past the end came before the end was known: they must not go along.
-    if ((await stat(content)).size > length) await truncate(content, length);
+    if ((await stat(content)).size > length) await cutOff(content, length, this.#power);
     await placeLink(content, resolve(path), this.#power);
   }
 
@@ -314,14 +318,19 @@ class IndexedStore implements SqliteStore {
     const first = await mkdir(content, { recursive: true, mode: 0o700 });
     await mkdir(dirname(this.#file), { recursive: true, mode: 0o700 });
     await this.#staging.prepare();
-    const committer = await Committer.open(this.#file, this.#power);
     // A name is safe when the folder that holds it is synced: of every folder that was made just now.
     if (this.#power && first !== undefined) {
       for (let path = content; path !== dirname(first); path = dirname(path))
         await syncDirectory(dirname(path));
     }
-    if (this.#power) await syncDirectory(dirname(this.#file));
-    return { committer, reader: new IndexReader(this.#file) };
+    const committer = await Committer.open(this.#file, this.#power);
+    try {
+      if (this.#power) await syncDirectory(dirname(this.#file));
+      return { committer, reader: new IndexReader(this.#file) };
+    } catch (error) {
+      await committer.close();
+      throw error;
+    }
   }
 
   /** Where a new content goes, and there it is: safe, but nobody's yet. */
@@ -358,13 +367,17 @@ class IndexedStore implements SqliteStore {
   /** Whether the content is shorter than what the index says was received. */
   async #isLost({ record, place, received }: IndexedUpload): Promise<boolean> {
     const isOpen = record.state === 'open' || record.state === 'claimed';
-    const end = received.at(-1)?.end ?? 0;
+    // What came past the length may have been cut off (see `link`).
+    const end = Math.min(received.at(-1)?.end ?? 0, record.length ?? Number.POSITIVE_INFINITY);
     if (!isOpen || end === 0 || place === 'index') return false;
     if (place === undefined) return true;
     const size = (await stat(this.#contents.path(place.file)).catch(ignoring('ENOENT')))?.size ?? 0;
     return size < end;
   }
 }
+
+const isInForce = (upload: IndexedUpload | undefined, version: number, record: UploadRecord): boolean =>
+  upload?.version === version && isDeepStrictEqual(upload.record, record);
 
 /** What a record costs in the write-ahead log: its pages with their heads, and those of the tree above them. */
 const roomFor = (bytes: number): number => Math.ceil(bytes * 1.05) + 64 * KiB;

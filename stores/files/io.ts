@@ -1,4 +1,15 @@
-import { close, closeSync, constants, fdatasync, mkdir, open, rename, unlink, writev } from 'node:fs';
+import {
+  close,
+  closeSync,
+  constants,
+  fdatasync,
+  ftruncate,
+  mkdir,
+  open,
+  rename,
+  unlink,
+  writev,
+} from 'node:fs';
 import { promisify } from 'node:util';
 import { systemCode, UploadError } from '../../src/errors.ts';
 
@@ -31,6 +42,19 @@ const unlinkFile = promisify(unlink);
 
 /** Harmless when there is none. */
 export const removeFile = (path: string): Promise<void> => unlinkFile(path).catch(ignoring('ENOENT'));
+
+const truncateFd = promisify(ftruncate);
+
+/** Cuts off what is behind `length`; under a second name it would be found again. */
+export const cutOff = async (path: string, length: number, sync: boolean): Promise<void> => {
+  const fd = await openFd(path, constants.O_WRONLY);
+  try {
+    await truncateFd(fd, length);
+    if (sync) await syncFd(fd);
+  } finally {
+    await closeFd(fd);
+  }
+};
 
 /** Writes all the buffers' bytes at `position`, or fails. */
 export const writeFully = (fd: number, buffers: readonly Uint8Array[], position: number): Promise<void> =>

@@ -45,7 +45,7 @@ export class Reserve {
    * Does what the room is kept for. Where it fails because the disk is full, the room is given up, and it is done
    * again at once, so that hardly anybody else can take the blocks in between.
    */
-  async spend<T>(id: string, action: () => Promise<T>): Promise<T> {
+  async spend<T>(id: string, action: () => Promise<T>, again = action): Promise<T> {
     try {
       return await action();
     } catch (error) {
@@ -54,7 +54,7 @@ export class Reserve {
       // For whoever else has just failed for the same want, too: what is removed already is given up for all.
       await removeFile(room.path);
       if (this.#taken.get(id) === room) this.#taken.delete(id);
-      return await action();
+      return await again();
     }
   }
 

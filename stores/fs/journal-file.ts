@@ -47,8 +47,9 @@ export class JournalFile implements RangeIndex {
   async open(): Promise<void> {
     const before = await readFile(this.path).catch(ignoring('ENOENT'));
     const fd = await openFd(this.path, constants.O_CREAT | constants.O_RDWR);
-    this.#isNew = before === undefined;
     this.#entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
+    // Its name is safe since its first entry: one that was made and left without any may be on no disk.
+    this.#isNew = this.#entries === 0;
     try {
       await this.#makeRoom(fd, this.#end);
     } catch (error) {

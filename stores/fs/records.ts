@@ -180,6 +180,8 @@ export class Records {
 
   #keep({ id, state }: UploadRecord, log: RecordLog | undefined): void {
     if (log === undefined) return;
+    this.#kept.get(id)?.close();
+    this.#kept.delete(id);
     if (state === 'claimed' && this.#kept.size < mostKept) this.#kept.set(id, log);
     else log.close();
   }

@@ -58,7 +58,8 @@ export class Committer {
         statements,
       },
     });
-    await once(thread, 'message');
+    const [answer] = (await once(thread, 'message')) as ['ready' | Failure];
+    if (answer !== 'ready') throw systemError(answer);
     return new Committer(thread);
   }
 

@@ -111,9 +111,13 @@ export class IndexReader {
     return this.#litter.all();
   }
 
-  /** Rows of the table `uploads`, one by one. */
-  async *walk<Columns>(filter: WalkFilter, columns: string): AsyncGenerator<Columns> {
-    for (const page of walk<Columns>(this.#database, filter, columns)) {
+  /** Rows of the table `uploads`, one by one, but for those that one of `except` names. */
+  async *walk<Columns>(
+    filter: WalkFilter,
+    columns: string,
+    except: readonly WalkFilter[] = [],
+  ): AsyncGenerator<Columns> {
+    for (const page of walk<Columns>(this.#database, filter, columns, except)) {
       yield* page;
       await turn();
     }

@@ -1,3 +1,4 @@
+import { UploadError } from '../../src/errors.ts';
 import type { UploadRecord } from '../../src/store.ts';
 
 // Everything that changes the index. A change is a list of steps, carried out in one transaction: the first
@@ -23,7 +24,7 @@ const texts = {
     ON CONFLICT (id) DO NOTHING`,
   insertBody: `INSERT INTO bodies (upload, bytes) VALUES (${keyOf}, ?)`,
   updateUpload: `
-    UPDATE uploads SET version = version + 1, state = ?, active_at = ?, length = ?, attempt = ?,
+    UPDATE uploads SET version = version + 1, state = ?, created_at = ?, active_at = ?, length = ?, attempt = ?,
       claim_owner = ?, claim_expires_at = ?, refused = ?, moved = ?, removed_at = ?, digest = ?,
       metadata = ?, context = ?, response = ?
     WHERE id = ? AND version = ?`,
@@ -68,6 +69,14 @@ const step = (name: keyof typeof texts, ...values: Value[]): Step => ({
   values: values.map(exact),
 });
 
+/** SQLite keeps UTF-8, in which half of a surrogate pair is nothing: refused rather than changed. */
+const text = (value: string | undefined): string | null => {
+  if (value !== undefined && !value.isWellFormed()) {
+    throw new UploadError('invalid_argument', 'a text in a record is not well-formed Unicode');
+  }
+  return value ?? null;
+};
+
 const flag = (value: boolean | undefined): number | null => (value === undefined ? null : Number(value));
 
 /** Where the content of a new upload is. */
@@ -92,16 +101,16 @@ export const createUpload = (record: UploadRecord, { file, body, size }: Place, 
     size ?? 0,
     Number(size !== undefined),
     record.attempt,
-    record.claim?.owner ?? null,
+    text(record.claim?.owner),
     record.claim?.expiresAt ?? null,
     flag(record.refused),
     flag(record.moved),
     record.removedAt ?? null,
-    record.digest ?? null,
+    text(record.digest),
     JSON.stringify(record.metadata),
-    record.context ?? null,
+    text(record.context),
     file ?? null,
-    record.response ?? null,
+    text(record.response),
   ),
   ...(body === undefined ? [] : [step('insertBody', record.id, body)]),
   ...(file === undefined || size === undefined ? [] : [step('deleteLitter', file)]),
@@ -112,18 +121,19 @@ export const updateUpload = (version: number, record: UploadRecord, now: number)
   step(
     'updateUpload',
     record.state,
+    record.createdAt,
     now,
     record.length ?? null,
     record.attempt,
-    record.claim?.owner ?? null,
+    text(record.claim?.owner),
     record.claim?.expiresAt ?? null,
     flag(record.refused),
     flag(record.moved),
     record.removedAt ?? null,
-    record.digest ?? null,
+    text(record.digest),
     JSON.stringify(record.metadata),
-    record.context ?? null,
-    record.response ?? null,
+    text(record.context),
+    text(record.response),
     record.id,
     version,
   ),

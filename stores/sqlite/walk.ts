@@ -25,15 +25,16 @@ interface Path {
 }
 
 /**
- * Pages through the uploads that a filter names, each by an index. Between two pages the index may change: what
+ * Pages through the uploads that a filter names, each by an index, but for those that one of `except` names. Between two pages the index may change: what
  * comes or goes meanwhile may be in it or not, and what changes may be in it twice.
  */
 export function* walk<Row>(
   database: Database.Database,
   filter: WalkFilter,
   columns: string,
+  except: readonly WalkFilter[] = [],
 ): Generator<readonly Row[]> {
-  for (const path of pathsOf(filter)) yield* along<Row>(database, path, columns);
+  for (const path of pathsOf(filter, except.map(negation))) yield* along<Row>(database, path, columns);
 }
 
 function* along<Row>(
@@ -59,23 +60,16 @@ function* along<Row>(
 }
 
 /** The narrowest index there is for a filter; what else the filter says is looked up in the rows. */
-const pathsOf = (filter: WalkFilter): Path[] => {
+const pathsOf = (filter: WalkFilter, besides: readonly Condition[]): Path[] => {
   const { states, idleSince, metadata } = filter;
-  const conditions = conditionsOf(filter);
-  const along = (from: string, order: readonly string[], more: readonly Condition[] = conditions): Path => ({
-    from,
-    where: more.map(([text]) => text),
-    values: more.flatMap(([, values]) => values),
-    order,
-  });
+  const along = (from: string, order: readonly string[], conditions = conditionsOf(filter)): Path => {
+    const every = [...conditions, ...besides];
+    return { from, where: every.map(([text]) => text), values: every.flatMap(([, values]) => values), order };
+  };
   if (metadata !== undefined) {
     // CROSS: from the metadata to the uploads, whatever else is asked.
-    return [
-      along('metadata AS named CROSS JOIN uploads ON uploads.key = named.upload', [
-        'named.value',
-        'named.upload',
-      ]),
-    ];
+    const named = 'metadata AS named CROSS JOIN uploads ON uploads.key = named.upload';
+    return [along(named, ['named.value', 'named.upload'])];
   }
   if (filter.undiscarded || filter.refused || (states === undefined && idleSince === undefined)) {
     return [along('uploads', ['uploads.key'])];
@@ -100,4 +94,11 @@ const conditionsOf = ({ states, idleSince, refused, undiscarded, metadata }: Wal
   if (undiscarded)
     conditions.push(["(state = 'removed' OR moved = 1) AND (file IS NOT NULL OR whole = 1)", []]);
   return conditions;
+};
+
+/** Whatever the filter does not name. Of metadata it says nothing: nobody asks for both. */
+const negation = ({ metadata: _, ...filter }: WalkFilter): Condition => {
+  const conditions = conditionsOf(filter);
+  const text = conditions.map(([condition]) => `(${condition})`).join(' AND ') || 'true';
+  return [`(${text}) IS NOT true`, conditions.flatMap(([, values]) => values)];
 };

@@ -438,6 +438,19 @@ describe('sqlite: the database', () => {
     expect((await stores[0]?.count())?.uploads).toBe(8);
   });
 
+  test('is opened and closed by several at once, as often as they like', async () => {
+    const world = await newSqlite();
+    const again = async (): Promise<void> => {
+      for (let n = 0; n < 10; n++) {
+        const store = world.open();
+        await store.create(newRecord(newId()));
+        await store.close();
+      }
+    };
+    await Promise.all([again(), again(), again()]);
+    expect((await world.store.count()).uploads).toBe(30);
+  });
+
   test('opens again after it could not be', async () => {
     const world = await newSqlite();
     await writeFile(join(world.directory, 'content'), 'in the way');
