@@ -114,6 +114,24 @@ describe('the packed package', () => {
     expect(stdout).toBe('{ uploads: 1, bytes: 0 }\n');
   });
 
+  it('runs the queries of the README', async () => {
+    await writeFile(join(app, 'queries.js'), await block('js', 'store.find('));
+    const { stdout } = await run(process.execPath, ['queries.js'], { cwd: app });
+    expect(stdout).toBe('{ uploads: 0, bytes: 0 }\n');
+  });
+
+  it('tests a store of one’s own, as the README shows', async () => {
+    await writeFile(
+      join(app, 'my-store.js'),
+      `export { memoryStore as myStore } from 'resumable-http/stores/memory';`,
+    );
+    await writeFile(join(app, 'my-store.test.js'), await block('js', 'storeSuite('));
+    const { stdout } = await run(process.execPath, ['--test', 'my-store.test.js'], { cwd: app });
+    expect(stdout).toMatch(/^# fail 0$/m);
+    expect(Number(/^# pass (\d+)$/m.exec(stdout)?.[1])).toBeGreaterThan(100);
+    expect(stdout).toContain('skipped: ');
+  });
+
   it('runs as the README shows: the ten-line server and the five-line client', async () => {
     const server = (await block('js', 'listen(uploads')).replace('8080', '0');
     await writeFile(join(app, 'server.js'), `${server}\nconsole.log(server.address().port);\n`);
