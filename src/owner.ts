@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCode } from './errors.ts';
@@ -8,7 +8,7 @@ import { systemCode } from './errors.ts';
 //
 //     MACHINE.PID.BORN.INSTANCE
 //
-// MACHINE   host name, boot and pid namespace: only within the same one can a pid be looked up at all
+// MACHINE   a hash of host name, boot and pid namespace: only within the same one can a pid be looked up at all
 // BORN      start time of the process in clock ticks since boot (Linux; 0 elsewhere)
 // INSTANCE  this loaded copy of the library, so that two in one process differ
 
@@ -28,13 +28,15 @@ const born = (pid: number): string | undefined =>
     .replace(/^.*\) /s, '')
     .split(' ')[19];
 
-const machine = Buffer.from(
+const machine = hash(
+  'sha256',
   [
     hostname(),
     read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(), ''),
     read(() => readlinkSync('/proc/self/ns/pid'), ''),
   ].join('|'),
-).toString('base64url');
+  'base64url',
+).slice(0, 22);
 
 /** This process. Of the form `[A-Za-z0-9_.-]+`, so it may be part of a file name. */
 export const self = `${machine}.${process.pid}.${read(() => born(process.pid), undefined) ?? 0}.${instance}`;

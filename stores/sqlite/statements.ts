@@ -22,7 +22,8 @@ const texts = {
       claim_expires_at, refused, moved, removed_at, digest, metadata, context, file, response)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING`,
-  insertBody: `INSERT INTO bodies (upload, bytes) VALUES (${keyOf}, ?)`,
+  // Of the upload just inserted.
+  insertBody: `INSERT INTO bodies (upload, bytes) VALUES (last_insert_rowid(), ?)`,
   updateUpload: `
     UPDATE uploads SET version = version + 1, state = ?, created_at = ?, active_at = ?, length = ?, attempt = ?,
       claim_owner = ?, claim_expires_at = ?, refused = ?, moved = ?, removed_at = ?, digest = ?,
@@ -112,7 +113,7 @@ export const createUpload = (record: UploadRecord, { file, body, size }: Place, 
     file ?? null,
     text(record.response),
   ),
-  ...(body === undefined ? [] : [step('insertBody', record.id, body)]),
+  ...(body === undefined ? [] : [step('insertBody', body)]),
   ...(file === undefined || size === undefined ? [] : [step('deleteLitter', file)]),
 ];
 
