@@ -1,52 +1,47 @@
 import { MemoryBudget } from './engine/budget.ts';
-import { Completer, type Completion, isHeld, type Process } from './engine/completion.ts';
-import {
-  type ExpiryOptions,
-  hasExpired,
-  isDueTombstone,
-  isNeglected,
-  type SweepCounts,
-  sweepFilters,
-} from './engine/expiry.ts';
-import {
-  clip,
-  isUnanswered,
-  lengthChanged,
-  mergeFacts,
-  newRecord,
-  type UploadFacts,
-} from './engine/facts.ts';
+import { Completer, type Completion, type Process } from './engine/completion.ts';
+import { hasExpired, type SweepCounts } from './engine/expiry.ts';
+import { clip, lengthChanged, mergeFacts, newRecord, type Terms, type UploadFacts } from './engine/facts.ts';
+import { Follower } from './engine/follower.ts';
 import type { Lease } from './engine/lease.ts';
 import { LiveUpload } from './engine/live-upload.ts';
+import { type Streaming, stream } from './engine/streaming.ts';
 import { Transfer, type TransferSource } from './engine/transfer.ts';
+import { type PendingCounts, Upkeep, type UpkeepOptions } from './engine/upkeep.ts';
 import { WriteSession } from './engine/write-session.ts';
-import { isUploadError, rethrowFor, UploadError } from './errors.ts';
+import { rethrowFor, UploadError } from './errors.ts';
 import { next } from './lifecycle.ts';
-import type { ListFilter, Store, StoredUpload, UploadRecord } from './store.ts';
+import type { Store, StoredUpload, UploadRecord } from './store.ts';
 
 /** Sizes in bytes, times in milliseconds. Defaults: see `ResumableOptions`. */
-export interface EngineOptions extends ExpiryOptions {
+export interface EngineOptions extends UpkeepOptions {
+  /** Awaited when an answer has been stored, before anybody gets it; what it throws is reported. */
+  readonly onFinished?: ((record: UploadRecord) => Promise<void>) | undefined;
+  /** Awaited when an upload is no more; what it throws is reported. */
+  readonly onRemoved?: ((stored: Removed, reason: RemovalReason) => Promise<void>) | undefined;
   readonly batchBytes: number;
   readonly flushMs: number;
   readonly memoryBudget: number;
   readonly checkpointBytes: number;
   readonly checkpointMs: number;
+  readonly aheadBytes: number;
+  readonly resumeTimeoutMs: number;
   readonly maxLength: number;
   readonly leaseMs: number;
   readonly reserveBytes: number;
-  readonly maxAttempts: number;
-  /** Told of failures that no request is there to be told of. */
-  readonly onError: (error: unknown, facts: { readonly id: string }) => void;
 }
 
-/** What became of uploads that had all bytes and no answer. */
-export interface PendingCounts {
-  readonly finished: number;
-  readonly failed: number;
-  /** Tried `maxAttempts` times. */
-  readonly exhausted: number;
-  readonly held: number;
-}
+/** An upload as it was, and why it is no more. */
+export type Removed = Pick<StoredUpload, 'record' | 'received'>;
+export type RemovalReason =
+  /** Its client has cancelled it. */
+  | 'aborted'
+  /** Nobody has gone on with it in time. */
+  | 'expired'
+  /** Its connection broke before its client was told how to come back. */
+  | 'dropped'
+  /** The application has called `remove`. */
+  | 'removed';
 
 export interface WriteRequest extends UploadFacts {
   /**
@@ -59,7 +54,8 @@ export interface WriteRequest extends UploadFacts {
   readonly end: number | undefined;
   /** Whether a body that ends cleanly thereby tells the length. */
   readonly endsContent: boolean;
-  readonly metadata?: Readonly<Record<string, string>>;
+  /** Of an upload that this request makes. */
+  readonly terms?: Terms;
 }
 
 /**
@@ -79,6 +75,7 @@ export class Engine {
   readonly options: EngineOptions;
   readonly #budget: MemoryBudget;
   readonly #completer: Completer;
+  readonly #upkeep: Upkeep;
   readonly #live = new Map<string, LiveUpload>();
   /** Uploads whose last request has gone and whose writer is being closed. */
   #releasing = 0;
@@ -91,6 +88,14 @@ export class Engine {
     this.options = options;
     this.#budget = new MemoryBudget(options.memoryBudget);
     this.#completer = new Completer(store, (id) => this.require(id), options);
+    this.#upkeep = new Upkeep(store, options, {
+      isClosing: () => this.#closing,
+      isAtWork: (id) => this.#live.has(id),
+      find: (id) => this.find(id),
+      complete: (id, process) => this.complete(id, process),
+      tombstone: (stored) => this.#tombstone(stored, 'expired'),
+      purge: (id) => this.store.purge(id),
+    });
   }
 
   /** Bytes held between sockets and store, and uploads at work: what a leak would show in. */
@@ -121,10 +126,10 @@ export class Engine {
   }
 
   /** Makes an upload without bytes. Rejects with `exists`, `too_large`. */
-  async create(id: string, facts: UploadFacts, metadata: UploadRecord['metadata'] = {}): Promise<void> {
+  async create(id: string, facts: UploadFacts, terms: Terms = { metadata: {} }): Promise<void> {
     this.#assertOpen();
-    this.#assertLength(facts.length);
-    await this.store.create(newRecord(id, facts, metadata)).catch(rethrowFor(id));
+    this.#assertLength(facts.length, terms);
+    await this.store.create(newRecord(id, facts, terms)).catch(rethrowFor(id));
   }
 
   /**
@@ -154,7 +159,7 @@ export class Engine {
     try {
       const attached = await this.#attach(live, request);
       if (attached.kind === 'ready')
-        return await this.#open(live, request, { arrival, length: attached.length }, source);
+        return await this.#open(live, request, { arrival, record: attached.record }, source);
       await this.#release(live);
       return attached;
     } catch (error) {
@@ -168,17 +173,24 @@ export class Engine {
    * `complete`.
    */
   async abort(id: string): Promise<void> {
-    await this.#remove(id, ({ state }) => state === 'open');
+    await this.#remove(id, 'aborted', ({ state }) => state === 'open');
   }
 
   /** The application's own removal: of finished uploads too. */
   async remove(id: string): Promise<void> {
-    await this.#remove(id, () => true);
+    await this.#remove(id, 'removed', () => true);
   }
 
-  /** Removes an upload nobody was ever told of, and so nobody can ask for: no tombstone. */
-  async forget(id: string): Promise<void> {
+  /**
+   * Removes an upload nobody was ever told of, and so nobody can ask for: no tombstone. `record` where it is not
+   * in the store yet.
+   */
+  async forget(id: string, record?: UploadRecord): Promise<void> {
+    this.#live.get(id)?.reader?.destroy(new UploadError('interrupted', 'nobody can send the rest', { id }));
+    const { onRemoved } = this.options;
+    const stored = onRemoved && (record ? { record, received: [] } : await this.store.load(id));
     await this.store.purge(id).catch(rethrowFor(id));
+    if (stored !== undefined) await this.#told(id, onRemoved?.(stored, 'dropped'));
   }
 
   /** See `Completer.complete`. */
@@ -187,40 +199,39 @@ export class Engine {
   }
 
   /**
-   * Runs the handler for uploads that have all bytes and no answer, because a process died or the handler
-   * failed: once each, one after another, up to `maxAttempts` runs in all. `held` are those that another
-   * process may still be at work on; a call after `leaseMs` finds out.
+   * Starts the handler on an upload that exists, while its bytes are still coming: `process` is given them in
+   * order. A request under way when it ends without having had them all is stopped, with `complete` where there
+   * is an answer and `handler_failed` where not. Undefined where the handler has been entered before: then it runs
+   * when all bytes are there (`complete`).
    */
-  async retryPending(process: Process): Promise<PendingCounts> {
-    const counts = { finished: 0, failed: 0, exhausted: 0, held: 0 };
-    await this.#forEach([{ states: ['open', 'claimed'] }], async (id) => {
-      const stored = await this.find(id);
-      if (stored === undefined || !isUnanswered(stored)) return;
-      if (isHeld(stored.record)) counts.held++;
-      else if (stored.record.attempt >= this.options.maxAttempts) counts.exhausted++;
-      else {
-        const { kind } = await this.complete(id, process).catch((error: unknown) => {
-          this.options.onError(error, { id });
-          return { kind: 'failed' as const };
-        });
-        counts[kind === 'running' ? 'held' : kind]++;
-      }
+  async begin(
+    id: string,
+    process: (record: UploadRecord, content: Follower) => ReturnType<Process>,
+  ): Promise<Streaming | undefined> {
+    const lease = await this.#completer.begin(id);
+    if (lease === undefined) return undefined;
+    const live = this.#acquire(id);
+    return stream({
+      live,
+      lease,
+      content: new Follower(live, this.store, lease.record.length, {
+        resumeTimeoutMs: this.options.resumeTimeoutMs,
+        load: () => this.find(id),
+        release: () => this.#release(live),
+      }),
+      run: (content) => this.#completer.stream(id, (record) => process(record, content), lease),
+      stop: (reason) => this.#stop(id, reason),
     });
-    return counts;
   }
 
-  /**
-   * Removes what has expired: open uploads and refused ones without progress for `expiresAfterMs`, finished ones
-   * after `keepCompletedMs`, and tombstones after `tombstoneMs`. An upload that is in use, or complete and not
-   * answered yet, is never touched.
-   */
-  async expire(now = Date.now()): Promise<SweepCounts> {
-    const counts = { expired: 0, purged: 0, unanswered: 0 };
-    await this.#forEach(sweepFilters(this.options, now), async (id) => {
-      const what = await this.#sweep(id, now);
-      if (what !== undefined) counts[what]++;
-    });
-    return counts;
+  /** See `Upkeep.retryPending`. */
+  retryPending(process: Process): Promise<PendingCounts> {
+    return this.#upkeep.retryPending(process);
+  }
+
+  /** See `Upkeep.expire`. */
+  expire(now = Date.now()): Promise<SweepCounts> {
+    return this.#upkeep.expire(now);
   }
 
   /** From now on new requests are refused; those under way go on. */
@@ -233,66 +244,44 @@ export class Engine {
     this.refuse();
     for (const live of this.#live.values()) {
       for (const transfer of live.transfers) transfer.stop(closing());
+      live.reader?.destroy(closing());
     }
     await this.#idle();
     await this.store.close();
-  }
-
-  async #sweep(id: string, now: number): Promise<keyof SweepCounts | undefined> {
-    const stored = await this.store.load(id);
-    if (stored === undefined) return undefined;
-    if (isDueTombstone(stored, this.options, now)) {
-      await this.forget(id);
-      return 'purged';
-    }
-    // A crash may have come between the record and the removal of the bytes.
-    const { state, moved } = stored.record;
-    if (state === 'removed' || moved === true) await this.store.discard(id);
-    if (hasExpired(stored, this.options, now)) return (await this.#tombstone(stored)) ? 'expired' : undefined;
-    return isNeglected(stored, this.options, now) ? 'unanswered' : undefined;
-  }
-
-  /**
-   * Every upload a filter names that no request is at work on. One that fails is reported, and keeps no other
-   * from its turn.
-   */
-  async #forEach(filters: readonly ListFilter[], visit: (id: string) => Promise<void>): Promise<void> {
-    for await (const id of this.store.list(filters)) {
-      if (this.#closing) return;
-      if (this.#live.has(id)) continue;
-      await visit(id).catch((error: unknown) => {
-        if (!isUploadError(error, 'gone')) this.options.onError(error, { id });
-      });
-    }
   }
 
   /** What the store knows comes in; a fact that is new is stated, one that differs refuses the request. */
   async #attach(
     live: LiveUpload,
     request: WriteRequest,
-  ): Promise<NotWritten | { readonly kind: 'ready'; readonly length: number | undefined }> {
+  ): Promise<NotWritten | { readonly kind: 'ready'; readonly record: UploadRecord }> {
     let stored = request.absent === 'certain' ? undefined : await this.find(live.id);
     if (stored === undefined) {
       if (request.absent === 'refuse')
         throw new UploadError('not_found', 'no upload has this identity', { id: live.id });
-      live.pending = mergeFacts(live.pending ?? newRecord(live.id, {}, request.metadata ?? {}), request);
-      return { kind: 'ready', length: live.pending.length };
+      const { terms = { metadata: {} } } = request;
+      live.pending = mergeFacts(live.pending ?? newRecord(live.id, {}, terms), request);
+      this.#assertLength(live.pending.length, live.pending);
+      return { kind: 'ready', record: live.pending };
     }
     stored = await this.#state(stored, request);
     live.merge(stored);
     const { state } = stored.record;
     if (state === 'claimed' || state === 'finished') return { kind: state, stored };
     if (!this.store.supports.sparse && request.start > live.written.runEnd(0)) return { kind: 'gap', stored };
-    return { kind: 'ready', length: stored.record.length };
+    return { kind: 'ready', record: stored.record };
   }
 
   async #open(
     live: LiveUpload,
     request: WriteRequest,
-    { arrival, length }: { readonly arrival: number; readonly length: number | undefined },
+    { arrival, record }: { readonly arrival: number; readonly record: UploadRecord },
     source: TransferSource,
   ): Promise<WriteSession> {
+    const { length } = record;
     const last = request.end ?? request.start;
+    const maxLength = Math.min(this.options.maxLength, record.maxLength ?? this.options.maxLength);
+    this.#assertLength(last, record);
     if (length !== undefined && last > length) {
       const facts = { id: live.id, expected: length, actual: last };
       throw new UploadError('range_past_length', 'the range ends past the length', facts);
@@ -304,7 +293,7 @@ export class Engine {
       source,
       arrival,
       start: request.start,
-      end: end ?? this.options.maxLength,
+      end: end ?? maxLength,
       batchBytes: this.options.batchBytes,
       flushMs: this.options.flushMs,
       writesInFlight: this.store.supports.writesInFlight,
@@ -317,7 +306,6 @@ export class Engine {
     for (const other of rivals) other.stop(superseded(live.id));
     await Promise.all(rivals.map((other) => other.end()));
     const { endsContent } = request;
-    const { maxLength } = this.options;
     return new WriteSession(
       live,
       transfer,
@@ -327,7 +315,7 @@ export class Engine {
         load: () => this.find(live.id),
         claim: (record) => this.#completer.claimNew(record),
         release: () => this.#release(live),
-        forget: () => this.forget(live.id),
+        forget: (record) => this.forget(live.id, record),
       },
     );
   }
@@ -336,16 +324,19 @@ export class Engine {
   async #state(stored: StoredUpload, facts: UploadFacts): Promise<StoredUpload> {
     for (let current = stored; ; current = await this.require(stored.record.id)) {
       const record = mergeFacts(current.record, facts);
-      this.#assertLength(record.length);
+      this.#assertLength(record.length, record);
       if (record === current.record || record.state !== 'open') return current;
       const end = Math.max(current.received.at(-1)?.end ?? 0, this.#live.get(record.id)?.end ?? 0);
       if (record.length !== undefined && record.length < end) {
         throw lengthChanged(record.id, end, record.length);
       }
       const stated = { ...record, state: next(record.state, 'state', record.id) };
-      if (await this.store.update(current.version, stated).catch(rethrowFor(record.id))) {
+      // The room that is kept for the answer of a handler that runs already stays kept.
+      const room = record.claim === undefined ? {} : { reserve: this.options.reserveBytes };
+      if (await this.store.update(current.version, stated, room).catch(rethrowFor(record.id))) {
         const live = stated.length === undefined ? undefined : this.#live.get(record.id);
         for (const transfer of live?.transfers ?? []) transfer.bound(stated.length as number);
+        live?.reader?.bound(stated.length as number);
         return { ...current, record: stated, version: current.version + 1 };
       }
     }
@@ -355,11 +346,15 @@ export class Engine {
     await this.#state(await this.require(record.id), record);
   }
 
-  async #remove(id: string, allowed: (record: UploadRecord) => boolean): Promise<void> {
+  async #remove(
+    id: string,
+    reason: RemovalReason,
+    allowed: (record: UploadRecord) => boolean,
+  ): Promise<void> {
     for (;;) {
       const stored = await this.require(id);
       if (!allowed(stored.record)) throw new UploadError('complete', 'the upload is complete', { id });
-      if (await this.#tombstone(stored)) return;
+      if (await this.#tombstone(stored, reason)) return;
     }
   }
 
@@ -367,7 +362,8 @@ export class Engine {
    * The claim comes first: once the record says so, no writer acknowledges another byte, whenever the bytes
    * go.
    */
-  async #tombstone({ record, version }: StoredUpload): Promise<boolean> {
+  async #tombstone(stored: StoredUpload, why: RemovalReason): Promise<boolean> {
+    const { record, version } = stored;
     const tombstone: UploadRecord = {
       id: record.id,
       createdAt: record.createdAt,
@@ -378,9 +374,20 @@ export class Engine {
     };
     if (!(await this.store.update(version, tombstone).catch(rethrowFor(record.id)))) return false;
     const reason = new UploadError('gone', 'the upload was removed', { id: record.id });
-    for (const transfer of this.#live.get(record.id)?.transfers ?? []) transfer.stop(reason);
+    this.#live.get(record.id)?.reader?.destroy(reason);
+    this.#stop(record.id, reason);
     await this.store.discard(record.id).catch(rethrowFor(record.id));
+    await this.#told(record.id, this.options.onRemoved?.(stored, why));
     return true;
+  }
+
+  /** Nothing that is told of something can change it. */
+  async #told(id: string, telling: Promise<void> | undefined): Promise<void> {
+    await telling?.catch((error: unknown) => this.options.onError(error, { id }));
+  }
+
+  #stop(id: string, reason: UploadError): void {
+    for (const transfer of this.#live.get(id)?.transfers ?? []) transfer.stop(reason);
   }
 
   #acquire(id: string): LiveUpload {
@@ -417,8 +424,9 @@ export class Engine {
     if (this.#closing) throw closing();
   }
 
-  #assertLength(length: number | undefined): void {
-    const most = Math.min(this.options.maxLength, this.store.supports.maxLength);
+  #assertLength(length: number | undefined, own: Pick<UploadRecord, 'maxLength'> = {}): void {
+    const { maxLength } = this.options;
+    const most = Math.min(maxLength, this.store.supports.maxLength, own.maxLength ?? maxLength);
     if (length === undefined || length <= most) return;
     throw new UploadError('too_large', 'the upload is too long', { expected: most, actual: length });
   }

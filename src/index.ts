@@ -1,8 +1,11 @@
+export type { RemovalReason } from './engine.ts';
 export { isUploadError, UploadError, type UploadErrorCode, type UploadErrorFacts } from './errors.ts';
+export type { Hooks, Refusal, UploadStatus, UploadTerms } from './http/hooks.ts';
 export { type ListenOptions, listen } from './http/listen.ts';
-export type { Handler, ResumableOptions } from './http/options.ts';
-export type { Upload, UploadRequest } from './http/upload.ts';
-export { type ResumableListener, resumable, type UploadStatus } from './http.ts';
+export type { Handler, ResumableOptions, StreamHandler } from './http/options.ts';
+export type { UploadOperations } from './http/service.ts';
+export type { StreamedUpload, Upload, UploadRequest } from './http/upload.ts';
+export { type ResumableListener, resumable } from './http.ts';
 export type { Range } from './intervals.ts';
 export type { UploadState } from './lifecycle.ts';
 export type {

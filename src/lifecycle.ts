@@ -6,18 +6,29 @@ import { UploadError, type UploadErrorCode } from './errors.ts';
 export type UploadState = 'open' | 'claimed' | 'finished' | 'removed';
 
 /** What can change a record. Bytes change no record, so writing is legal or not, but leads nowhere else. */
-export type Transition = 'write' | 'state' | 'claim' | 'renew' | 'release' | 'finish' | 'remove';
+export type Transition = 'write' | 'state' | 'begin' | 'claim' | 'renew' | 'release' | 'finish' | 'remove';
 
 /**
  * Every legal step. An illegal one has no entry and changes nothing.
  *
  * - `state`: a length, digest or request context is stated for the first time.
+ * - `begin`: the handler starts while bytes are still to come. The claim is held beside the state, which stays
+ *   `open`, so it is renewed, released and finished from there.
  * - `claim` of a claimed upload is the takeover of a lease that has lapsed.
  * - `release`: the handler failed, all bytes are kept.
  * - `remove` of a finished upload is the application's own doing; no client and no expiry does it.
  */
 const transitions: Readonly<Record<UploadState, Readonly<Partial<Record<Transition, UploadState>>>>> = {
-  open: { write: 'open', state: 'open', claim: 'claimed', remove: 'removed' },
+  open: {
+    write: 'open',
+    state: 'open',
+    begin: 'open',
+    renew: 'open',
+    release: 'open',
+    claim: 'claimed',
+    finish: 'finished',
+    remove: 'removed',
+  },
   claimed: { claim: 'claimed', renew: 'claimed', release: 'open', finish: 'finished' },
   finished: { remove: 'removed' },
   removed: {},

@@ -34,7 +34,7 @@ const isUpload = (req: IncomingMessage): boolean => {
 };
 
 export const uploadServer = (options: Omit<ResumableOptions, 'identify' | 'isUpload'>): ResumableListener => {
-  const listener = resumable({ ...options, identify, isUpload }, async (req, res) => {
+  const listener: ResumableListener = resumable({ ...options, identify, isUpload }, async (req, res) => {
     if (req.upload !== undefined) return receive(req, res);
     const id = /^\/files\/([A-Za-z0-9_-]{1,64})$/.exec(req.url ?? '')?.[1];
     if (id !== undefined && (req.method === 'GET' || req.method === 'HEAD'))

@@ -21,12 +21,17 @@ export interface UploadRecord {
   readonly digest?: string;
   /** The application's own facts. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Of this upload alone: how long it may be open without progress. */
+  readonly expiresAfterMs?: number;
+  /** Of this upload alone: the longest content that is accepted, in bytes. */
+  readonly maxLength?: number;
   /** The request as the application will see it: opaque to engine and store, stated once. */
   readonly context?: string;
   /** How often the handler was entered for this upload. */
   readonly attempt: number;
   /**
-   * Present while `state` is `claimed`: who runs the handler, and until when that is believed without news.
+   * Who runs the handler, and until when that is believed without news. Present while `state` is `claimed`, and
+   * while it is `open` if the handler began before all bytes were there.
    */
   readonly claim?: Claim;
   /** Present once `state` is `finished`: opaque to engine and store. */
@@ -102,6 +107,8 @@ export interface ListFilter {
   readonly idleSince?: number;
   /** Only uploads whose record says so. */
   readonly refused?: true;
+  /** Only open uploads whose record has an `expiresAfterMs`. */
+  readonly ownExpiry?: true;
   /** Only uploads that are removed or moved and still have content: a crash came before `discard`. */
   readonly undiscarded?: true;
 }

@@ -1,4 +1,4 @@
-import { rethrowFor, UploadError } from '../errors.ts';
+import { rethrowFor, UploadError, unlessGone } from '../errors.ts';
 import { next } from '../lifecycle.ts';
 import { isDead, self } from '../owner.ts';
 import type { Store, StoredUpload, UploadRecord } from '../store.ts';
@@ -34,6 +34,7 @@ export interface CompleterOptions {
   /** Bytes kept free for the response before the handler starts. */
   readonly reserveBytes: number;
   readonly onError: (error: unknown, facts: { readonly id: string }) => void;
+  readonly onFinished?: ((record: UploadRecord) => Promise<void>) | undefined;
 }
 
 /**
@@ -93,12 +94,57 @@ export class Completer {
   complete(id: string, process: Process, lease?: Lease): Promise<Completion> {
     const running = lease === undefined ? this.#running.get(id) : undefined;
     if (running !== undefined) return running;
-    const completion = this.#run(id, process, lease).finally(() => {
+    return this.#track(this.#run(id, process, lease), id, lease);
+  }
+
+  /**
+   * The claim on an upload whose handler is to start before all bytes are there: on its first attempt only, so
+   * that later ones find the content whole. Undefined where somebody has, or had, the claim. The lease is to be
+   * given to `stream` at once.
+   */
+  async begin(id: string): Promise<Lease | undefined> {
+    if (this.#made.has(id)) return undefined;
+    this.#made.add(id);
+    let lease: Lease | undefined;
+    try {
+      while (lease === undefined) {
+        const { record, version } = await this.#load(id);
+        if (record.state !== 'open' || record.attempt > 0) return undefined;
+        const claimed = this.#claimed(record, 'begin');
+        const reserve = this.#options.reserveBytes;
+        const isOurs = await this.#store.update(version, claimed, { reserve }).catch(rethrowFor(id));
+        if (isOurs) lease = this.#lease(claimed, version + 1);
+      }
+      return lease;
+    } finally {
+      if (lease === undefined) this.#made.delete(id);
+    }
+  }
+
+  /** Runs `process` while bytes are still coming. One that answers before they all have ends the upload. */
+  stream(id: string, process: Process, lease: Lease): Promise<Completion> {
+    return this.#track(this.#stream(id, process, lease), id, lease);
+  }
+
+  #track(completing: Promise<Completion>, id: string, lease: Lease | undefined): Promise<Completion> {
+    const completion = completing.finally(() => {
       if (this.#running.get(id) === completion) this.#running.delete(id);
     });
     this.#running.set(id, completion);
     if (lease !== undefined) this.#made.delete(id);
     return completion;
+  }
+
+  async #stream(id: string, process: Process, lease: Lease): Promise<Completion> {
+    const verdict = await this.#judge(lease, process);
+    if (verdict.kind === 'failed') {
+      await lease.end('release').catch(rethrowFor(id));
+      return verdict;
+    }
+    // Nobody needs the rest, and so nobody the part.
+    const isPart = !(await this.#load(id).then(isWhole, unlessGone));
+    const record = await this.#finish(lease, isPart ? { ...verdict, discard: true } : verdict);
+    return record === undefined ? { kind: 'running' } : { kind: 'finished', record };
   }
 
   async #run(id: string, process: Process, first: Lease | undefined): Promise<Completion> {
@@ -110,21 +156,32 @@ export class Completer {
         await lease.end('release').catch(rethrowFor(id));
         return verdict;
       }
-      const { response, discard, refused } = verdict;
-      const facts = {
-        response,
-        ...(discard ? { moved: true } : {}),
-        ...(refused === true ? { refused } : {}),
-      };
-      const record = await lease.end('finish', facts).catch(rethrowFor(id));
+      const record = await this.#finish(lease, verdict);
       // A lost lease means that another attempt is under way or has ended: what it stores is the answer.
-      if (record === undefined) continue;
-      // The answer is stored whatever becomes of this; `Engine.expire` discards again.
-      if (discard) {
-        await this.#store.discard(id).catch((error: unknown) => this.#options.onError(error, { id }));
-      }
-      return { kind: 'finished', record };
+      if (record !== undefined) return { kind: 'finished', record };
     }
+  }
+
+  /** Undefined when the lease was lost. */
+  async #finish(lease: Lease, verdict: Verdict & { kind: 'finished' }): Promise<UploadRecord | undefined> {
+    const { response, discard, refused } = verdict;
+    const { id } = lease.record;
+    const facts = {
+      response,
+      ...(discard ? { moved: true } : {}),
+      ...(refused === true ? { refused } : {}),
+    };
+    const record = await lease.end('finish', facts).catch(rethrowFor(id));
+    // The answer is stored whatever becomes of this; `Engine.expire` discards again.
+    if (record !== undefined && discard) {
+      await this.#store.discard(id).catch((error: unknown) => this.#options.onError(error, { id }));
+    }
+    if (record !== undefined) {
+      await this.#options
+        .onFinished?.(record)
+        .catch((error: unknown) => this.#options.onError(error, { id }));
+    }
+    return record;
   }
 
   async #judge(lease: Lease, process: Process): Promise<Verdict> {
@@ -157,10 +214,10 @@ export class Completer {
     }
   }
 
-  #claimed(record: UploadRecord): UploadRecord {
+  #claimed(record: UploadRecord, transition: 'claim' | 'begin' = 'claim'): UploadRecord {
     return {
       ...record,
-      state: next(record.state, 'claim', record.id),
+      state: next(record.state, transition, record.id),
       attempt: record.attempt + 1,
       claim: { owner: this.#owner, expiresAt: Date.now() + this.#options.leaseMs },
     };

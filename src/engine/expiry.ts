@@ -29,13 +29,14 @@ export const sweepFilters = (options: ExpiryOptions, now: number): readonly List
     { undiscarded: true },
     { states: ['removed'], idleSince: now - tombstoneMs },
     { states: ['open', 'claimed'], idleSince: now - expiresAfterMs },
+    { ownExpiry: true },
     { refused: true, idleSince: now - expiresAfterMs },
   ];
   if (keepCompletedMs !== undefined) filters.push({ states: ['finished'], idleSince: now - keepCompletedMs });
   return filters;
 };
 
-/** Whether an upload's time is over. Never of one that is complete and has not been answered yet. */
+/** Whether an upload's time is over. Never of one that is complete, or being read, and has not been answered yet. */
 export const hasExpired = (stored: StoredUpload, options: ExpiryOptions, now: number): boolean => {
   const { record, activeAt } = stored;
   const { expiresAfterMs, keepCompletedMs = Number.POSITIVE_INFINITY } = options;
@@ -43,7 +44,8 @@ export const hasExpired = (stored: StoredUpload, options: ExpiryOptions, now: nu
     const lifetime = record.refused === true ? Math.min(expiresAfterMs, keepCompletedMs) : keepCompletedMs;
     return activeAt + lifetime <= now;
   }
-  return record.state === 'open' && !isWhole(stored) && activeAt + expiresAfterMs <= now;
+  if (record.state !== 'open' || activeAt + (record.expiresAfterMs ?? expiresAfterMs) > now) return false;
+  return !isWhole(stored) && !isHeld(record);
 };
 
 export const isDueTombstone = (

@@ -29,8 +29,17 @@ export const clip = ({ record, received }: StoredUpload): readonly Range[] => {
     .map(({ start, end }) => ({ start, end: Math.min(end, length) }));
 };
 
-export const newRecord = (id: string, facts: UploadFacts, metadata: UploadRecord['metadata']): UploadRecord =>
-  mergeFacts({ id, createdAt: Date.now(), state: 'open', metadata, attempt: 0 }, facts);
+/** What the application lays down for an upload when it is made. */
+export type Terms = Pick<UploadRecord, 'metadata' | 'expiresAfterMs' | 'maxLength'>;
+
+export const newRecord = (id: string, facts: UploadFacts, terms: Terms): UploadRecord => {
+  const { metadata, expiresAfterMs, maxLength } = terms;
+  const own = {
+    ...(expiresAfterMs !== undefined && { expiresAfterMs }),
+    ...(maxLength !== undefined && { maxLength }),
+  };
+  return mergeFacts({ id, createdAt: Date.now(), state: 'open', metadata, ...own, attempt: 0 }, facts);
+};
 
 /** The same object when nothing is new. Rejects with `length_changed`, `digest_conflict`. */
 export const mergeFacts = (record: UploadRecord, { length, digest, context }: UploadFacts): UploadRecord => {

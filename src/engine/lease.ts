@@ -2,9 +2,9 @@ import { next } from '../lifecycle.ts';
 import type { Claim, Store, UploadRecord } from '../store.ts';
 
 /**
- * A claim this process holds on the completion of one upload. The record changes under it only by its own
- * hand, or by another process that found the lease lapsed: then every later step of this one fails its
- * compare-and-set.
+ * A claim this process holds on the completion of one upload. The record changes under it by its own hand; while
+ * bytes are still coming, by whoever states a fact about them; and by another process that found the lease lapsed:
+ * then every later step of this one fails.
  */
 export class Lease {
   readonly #store: Store;
@@ -14,6 +14,8 @@ export class Lease {
   #record: UploadRecord;
   #version: number;
   #lost = false;
+  /** Told when it turns out that another has the claim, or that the upload is gone. */
+  onLost: () => void = () => undefined;
   /** The step under way; steps are taken one after another. */
   #busy: Promise<void> = Promise.resolve();
 
@@ -41,10 +43,13 @@ export class Lease {
   ): Promise<UploadRecord | undefined> {
     clearInterval(this.#timer);
     await this.#busy;
-    const { claim: _, ...record } = this.#record;
-    const ended = { ...record, ...facts, state: next(record.state, transition, record.id) };
-    // Of a lease that was lost this fails too, and the store lets go of what it kept for it.
-    return (await this.#store.update(this.#version, ended)) ? ended : undefined;
+    for (;;) {
+      const { claim, ...record } = this.#record;
+      const ended = { ...record, ...facts, state: next(record.state, transition, record.id) };
+      // Of a lease that was lost this fails too, and the store lets go of what it kept for it.
+      if (await this.#store.update(this.#version, ended)) return ended;
+      if (claim === undefined || this.#lost || !(await this.#look(claim))) return undefined;
+    }
   }
 
   #renew(): void {
@@ -71,12 +76,20 @@ export class Lease {
     }
   }
 
-  /** A renewal that failed after it was stored has made a version of ours that we did not know of. */
-  async #look({ owner }: Claim): Promise<void> {
+  /**
+   * Whether the claim is still ours: a renewal that failed after it was stored, or a fact that somebody stated,
+   * has made a version that we did not know of.
+   */
+  async #look({ owner }: Claim): Promise<boolean> {
     const stored = await this.#store.load(this.#record.id);
-    this.#lost = stored?.record.claim?.owner !== owner || stored.record.attempt !== this.#record.attempt;
-    if (stored === undefined || this.#lost) return;
+    if (stored?.record.claim?.owner !== owner || stored.record.attempt !== this.#record.attempt) {
+      this.#lost = true;
+      this.onLost();
+      return false;
+    }
+    const isNews = stored.version !== this.#version;
     this.#record = stored.record;
     this.#version = stored.version;
+    return isNews;
   }
 }

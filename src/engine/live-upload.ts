@@ -4,11 +4,25 @@ import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../store.ts
 import type { NewClaim } from './completion.ts';
 import type { Transfer } from './transfer.ts';
 
+/** Whoever reads the content in order while it comes. */
+export interface LiveReader {
+  /** The next byte it wants. */
+  readonly position: number;
+  /** It has read all that is safe, and waits for more. */
+  readonly isHungry: boolean;
+  /** The length of the whole has become known. */
+  bound(length: number): void;
+  /** There will be no more. */
+  destroy(reason: UploadError): void;
+}
+
 export interface LiveUploadOptions {
   /** Written bytes are made safe when there are this many, … */
   readonly checkpointBytes: number;
   /** … or this long after the first of them. */
   readonly checkpointMs: number;
+  /** How many written bytes a reader may have before it until the senders are held back. */
+  readonly aheadBytes: number;
 }
 
 /**
@@ -24,8 +38,10 @@ export class LiveUpload {
   readonly transfers = new Set<Transfer>();
   /** Called after `safe` grew. */
   readonly onSafe = new Set<() => void>();
-  /** Requests that use this object; the last one out closes the writer. */
+  /** Requests that use this object, and the reader; the last one out closes the writer. */
   users = 0;
+  /** Set while the handler reads what is still coming. */
+  reader: LiveReader | undefined;
 
   readonly #store: Store;
   readonly #options: LiveUploadOptions;
@@ -68,6 +84,24 @@ export class LiveUpload {
       this.written.end,
       ...[...this.transfers].map(({ position, start }) => (position > start ? position : 0)),
     );
+  }
+
+  /** Whether the reader has so much before it that the senders should wait for it. */
+  get isAhead(): boolean {
+    const { reader } = this;
+    if (reader === undefined) return false;
+    return this.written.runEnd(reader.position) - reader.position > this.#options.aheadBytes;
+  }
+
+  /** What has arrived is to be safe as soon as can be: somebody waits for it. */
+  hurry(): void {
+    for (const transfer of this.transfers) transfer.feed();
+    if (this.#unsafeBytes > 0 && this.#running === undefined) this.#checkpointBeside();
+  }
+
+  /** Lets the senders go on, if nothing else holds them. */
+  relieve(): void {
+    for (const transfer of this.transfers) transfer.relieve();
   }
 
   /** Takes in what the store, and so other processes, know. */
@@ -199,7 +233,7 @@ export class LiveUpload {
 
   #schedule(bytes: number): void {
     this.#unsafeBytes += bytes;
-    if (this.#unsafeBytes >= this.#options.checkpointBytes) {
+    if (this.#unsafeBytes >= this.#options.checkpointBytes || this.reader?.isHungry === true) {
       if (this.#running === undefined) this.#checkpointBeside();
     } else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => this.#checkpointBeside(), this.#options.checkpointMs);

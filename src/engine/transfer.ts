@@ -145,7 +145,18 @@ export class Transfer {
         rest = rest.subarray(part.byteLength);
       }
     }
+    this.feed();
     return !this.#mustHold();
+  }
+
+  /** Sends out what has been gathered if a reader waits for it and no earlier batch is on its way. */
+  feed(): void {
+    if (this.#inFlight === 0 && this.#upload.reader?.isHungry === true) this.flush();
+  }
+
+  /** What held the source back may have gone. */
+  relieve(): void {
+    this.#resume();
   }
 
   /** Sends out what has been gathered, or queues it behind the writes in flight. */
@@ -242,7 +253,7 @@ export class Transfer {
       this.#budget.wait(this.#wake);
       this.#held = true;
     } else {
-      this.#held = this.#ready.length > 0;
+      this.#held = this.#ready.length > 0 || this.#upload.isAhead;
     }
     return this.#held;
   }
@@ -251,6 +262,7 @@ export class Transfer {
     this.#inFlight--;
     this.#budget.release(bytes);
     if (this.#ready.length > 0) this.flush();
+    else if (!this.#closed) this.feed();
     if (this.#inFlight === 0) this.#settled?.();
     this.#resume();
   }

@@ -21,7 +21,8 @@ export interface SessionEngine {
   /** The claim of an upload that is made with all its bytes. */
   claim(record: UploadRecord): NewClaim;
   release(): Promise<void>;
-  forget(): Promise<void>;
+  /** With `record`, of an upload that is not in the store yet. */
+  forget(record: UploadRecord | undefined): Promise<void>;
 }
 
 export interface WriteResult {
@@ -66,9 +67,12 @@ export class WriteSession {
     return () => this.#live.onSafe.delete(listener);
   }
 
-  /** What may be acknowledged now: safe, and the upload still there. Rejects with `gone`. */
-  async acknowledge(): Promise<readonly Range[]> {
-    return (await this.#engine.load())?.received ?? [];
+  /**
+   * What may be acknowledged now: safe, and the upload still there; undefined while it is not there yet. Rejects
+   * with `gone`.
+   */
+  stored(): Promise<StoredUpload | undefined> {
+    return this.#engine.load();
   }
 
   /**
@@ -104,7 +108,7 @@ export class WriteSession {
     try {
       if (this.#live.pending !== undefined) this.transfer.takeWhole(); // never stored at all, if it can be helped
       await this.transfer.end();
-      if (this.#live.pending === undefined) await this.#engine.forget();
+      await this.#engine.forget(this.#live.pending);
     } finally {
       await this.#engine.release();
     }

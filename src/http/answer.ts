@@ -8,6 +8,9 @@ export interface AnswerHead {
   readonly body?: string | Uint8Array;
 }
 
+/** A response without a connection of its own has a method of this name, to be answered with beside its handler. */
+export const beside = Symbol('beside');
+
 /** How much of a body that is not wanted is read, so that its sender gets to read why. */
 export interface DrainLimits {
   readonly drainBytes: number;
@@ -28,7 +31,7 @@ export const answer = (
   unsent = false,
 ): void => {
   if (res.headersSent || res.destroyed) return;
-  const unread = !req.complete && hasBody(req);
+  const unread = isUnread(req);
   if (unread) res.shouldKeepAlive = false;
   res.writeHead(head.status, head.reason, { ...head.headers });
   if (!unread || unsent) {
@@ -40,11 +43,15 @@ export const answer = (
   drain(req, limits, () => res.end());
 };
 
+/** Whether bytes of its body are still to come. */
+export const isUnread = (req: IncomingMessage): boolean => !req.complete && hasBody(req);
+
 /** RFC 9112 section 6.3: without either, there is nothing to read. */
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 
-const drain = (req: IncomingMessage, { drainBytes, drainMs }: DrainLimits, done: () => void): void => {
+/** Reads on, up to the limits, and then calls `done`. */
+export const drain = (req: IncomingMessage, { drainBytes, drainMs }: DrainLimits, done: () => void): void => {
   let drained = 0;
   const finish = (): void => {
     clearTimeout(timer);

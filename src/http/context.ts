@@ -46,14 +46,19 @@ export const captureContext = (req: IncomingMessage, url: string, ownIfMatch: bo
   return JSON.stringify(context);
 };
 
-/** The context with what belongs to the completing request, and the length of the whole. */
+/**
+ * The context with what belongs to the completing request, and the length of the whole; while that is unknown,
+ * as a chunked request.
+ */
 export const restoreContext = (
   text: string,
   completing: IncomingHttpHeaders | undefined,
-  length: number,
+  length: number | undefined,
 ): RequestContext => {
   const context = JSON.parse(text) as RequestContext;
-  const headers: IncomingHttpHeaders = { ...context.headers, 'content-length': String(length) };
+  const framing =
+    length === undefined ? { 'transfer-encoding': 'chunked' } : { 'content-length': String(length) };
+  const headers: IncomingHttpHeaders = { ...context.headers, ...framing };
   for (const name of secret) {
     const value = completing?.[name];
     if (value !== undefined) headers[name] = value;

@@ -1,55 +1,64 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Completion } from '../engine/completion.ts';
-import { isWhole } from '../engine/facts.ts';
-import type { Lease } from '../engine/lease.ts';
+import { isWhole, type Terms } from '../engine/facts.ts';
 import type { WriteSession } from '../engine/write-session.ts';
 import type { Engine } from '../engine.ts';
 import { isUploadError, UploadError, unlessGone } from '../errors.ts';
-import type { Range } from '../intervals.ts';
-import type { Command, Dialect, Identity, Outcome, WriteCommand } from '../protocol/dialect.ts';
+import type { Command, Dialect, Identity, WriteCommand } from '../protocol/dialect.ts';
 import { newToken, uploadId } from '../protocol/identity.ts';
 import { pathOf } from '../protocol/session-url.ts';
-import { type AnswerHead, answer } from './answer.ts';
 import { type BodyEnd, BodySource } from './body.ts';
+import { Completing, type Running } from './completing.ts';
 import { captureContext, isOriginal } from './context.ts';
-import { HandlerRun } from './handler-run.ts';
-import { sendInformation } from './informational.ts';
+import { checkedTerms, oneAtATime, refusalHead, statusOf } from './hooks.ts';
 import type { Handler, Settings } from './options.ts';
-import { decodeResponse } from './stored-response.ts';
+import { internal, Reply } from './reply.ts';
+import { noteAddresses } from './request-halves.ts';
 
-/** What every exchange of one `resumable` shares. */
+/** What every exchange of one service shares. */
 export interface Service {
   readonly engine: Engine;
   readonly dialect: Dialect;
   readonly settings: Settings;
+  /** Handlers at work on uploads that are still coming, by id. */
+  readonly streams: Map<string, Running>;
+}
+
+/** A request, and what to do about it. */
+export interface Arrival {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** What the application does with the upload, if it comes to that with this request. */
   readonly handler: Handler;
+  /** Whether that is something it can do with these two objects only, and not for an upload without a client. */
+  readonly isBound?: boolean | undefined;
+  /** The request target as the client sent it, where a router has changed `req.url`. */
+  readonly target?: string | undefined;
+  /** The client waits for a 100 before it sends its body. */
+  readonly awaitsContinue?: boolean | undefined;
+  /**
+   * Is given what is neither the client's nor the handler's failure, with the `statusCode` and the `headers` of the
+   * answer, and gives that. By default the answer is an `application/problem+json`.
+   */
+  readonly fail?: ((error: UploadError & { statusCode: number }) => void) | undefined;
 }
 
 type Known = Exclude<Identity, { by: 'none' }>;
 
-/** How soon to ask again for an answer that another process is working on. */
-const retryAfterMs = 1000;
-
 /** One request and its response: from the command to what goes on the wire. */
 export class Exchange {
   readonly #service: Service;
-  readonly #req: IncomingMessage;
-  readonly #res: ServerResponse;
-  /** The client waits for a 100 before it sends its body. */
-  #awaitsContinue: boolean;
-  #identity: Identity = { by: 'none' };
-  /** The secret of an upload whose client came without an identity. */
-  #token: string | undefined;
-  /** Whether anybody could come back for the upload. */
-  #isTold = true;
+  readonly #arrival: Arrival;
+  readonly #reply: Reply;
+  readonly #completing: Completing;
   /** The context this request has stated, if the application may see the request as it came. */
   #ownContext: string | undefined;
 
-  constructor(service: Service, req: IncomingMessage, res: ServerResponse, awaitsContinue: boolean) {
+  constructor(service: Service, arrival: Arrival) {
     this.#service = service;
-    this.#req = req;
-    this.#res = res;
-    this.#awaitsContinue = awaitsContinue;
+    this.#arrival = arrival;
+    this.#reply = new Reply(service, arrival);
+    this.#completing = new Completing(service, arrival, this.#reply, () => this.#forget());
+    noteAddresses(arrival.req.socket);
   }
 
   /**
@@ -58,7 +67,9 @@ export class Exchange {
    */
   async run(command: Command, pass: () => void): Promise<void> {
     try {
-      this.#identity = command.identity;
+      this.#reply.identity = command.identity;
+      if (this.#service.settings.authorize !== undefined && !(await this.#isAllowed(command.identity)))
+        return;
       switch (command.kind) {
         case 'create':
           return await this.#create(command.length);
@@ -76,20 +87,27 @@ export class Exchange {
 
   /** Answers with the failure; one that is not the client's is reported. */
   fail(error: unknown): void {
-    const known = internal(error);
-    if (!(error instanceof UploadError) || known.cause !== undefined) {
-      this.#service.settings.onError(error, { id: known.id });
-    }
-    if (known.code === 'superseded' || known.code === 'idle') this.#req.socket.destroy();
-    else this.#answer({ kind: 'failed', error: known });
+    this.#reply.fail(error);
+  }
+
+  /** Before anything is revealed or stored; a refusal has been answered. */
+  async #isAllowed(identity: Identity): Promise<boolean> {
+    const { engine, settings } = this.#service;
+    const stored =
+      identity.by === 'none' ? undefined : await engine.find(this.#id(identity)).catch(unlessGone);
+    const refusal = await settings.authorize?.(this.#arrival.req, stored && statusOf(stored));
+    if (refusal === undefined) return true;
+    this.#reply.send(refusalHead(refusal));
+    return false;
   }
 
   /** "Initial Handshake": an upload without bytes, and its name. */
   async #create(length: number | undefined): Promise<void> {
-    const { engine, settings } = this.#service;
     const id = this.#newIdentity();
-    await engine.create(id, { length }, settings.metadata(this.#req));
-    this.#answer({ kind: 'created' });
+    const terms = await this.#terms(id, length);
+    if (terms === undefined) return;
+    await this.#service.engine.create(id, { length }, terms);
+    this.#reply.answer({ kind: 'created' });
   }
 
   /** "Query Requests". An upload that lacks nothing but its answer gets that from whoever asks. */
@@ -101,8 +119,8 @@ export class Exchange {
     if (stored === undefined && command.absent === 'refuse')
       throw new UploadError('not_found', 'unknown', { id });
     if (stored === undefined || (stored.record.state === 'open' && !isWhole(stored))) {
-      this.#answer({ kind: 'incomplete', received: stored?.received ?? [] });
-    } else await this.#complete(id);
+      this.#reply.answer({ kind: 'incomplete', received: stored?.received ?? [] });
+    } else await this.#completing.complete(id, this.#ownContext);
   }
 
   async #abort(command: Extract<Command, { kind: 'abort' }>): Promise<boolean> {
@@ -112,7 +130,7 @@ export class Exchange {
       if (stored?.record.state !== 'open') return false;
     }
     await this.#service.engine.abort(id);
-    this.#answer({ kind: 'aborted' });
+    this.#reply.answer({ kind: 'aborted' });
     return true;
   }
 
@@ -124,8 +142,11 @@ export class Exchange {
     const { engine, settings } = this.#service;
     const isNew = command.identity.by === 'none';
     const id = isNew ? this.#newIdentity() : this.#id(command.identity);
-    this.#isTold = !isNew;
-    const source = new BodySource(this.#req, settings.idleTimeoutMs);
+    this.#reply.isTold = !isNew;
+    const terms = await this.#termsIfNew(id, command);
+    if (terms === undefined) return;
+    if (settings.mode === 'stream') this.#reply.takeBody();
+    const source = new BodySource(this.#reply.body, settings.idleTimeoutMs);
     const hasContent = command.end === undefined || command.end > command.start || command.length === 0;
     const session = await engine.write(
       id,
@@ -133,189 +154,185 @@ export class Exchange {
         ...command,
         absent: isNew ? 'certain' : command.absent,
         context: hasContent ? this.#captureContext() : undefined,
-        metadata: settings.metadata(this.#req),
+        terms,
       },
       source,
     );
     if (session.kind === 'gap')
-      return this.#answer({ kind: 'incomplete', received: session.stored.received });
-    if (session.kind !== 'writing') return this.#complete(id);
-    const end = await this.#receive(session, source, command);
-    await this.#afterBody(session, end);
+      return this.#reply.answer({ kind: 'incomplete', received: session.stored.received });
+    if (session.kind !== 'writing') return this.#completing.complete(id, this.#ownContext);
+    let own: Running | undefined;
+    const end = await this.#receive(session, source, command, async () => {
+      if (settings.mode === 'stream' && hasContent) own = await this.#begin(session);
+    });
+    this.#service.streams.get(id)?.run.addTrailers(this.#reply.body);
+    try {
+      await this.#afterBody(session, end, own);
+    } finally {
+      if (own?.run.isAwaited === false) this.#leave(own);
+    }
   }
 
-  async #receive(session: WriteSession, source: BodySource, command: WriteCommand): Promise<BodyEnd> {
-    let endPush: () => void = () => undefined;
+  /** The handler goes on without this connection, whose client may bring the rest on others. */
+  #leave({ run, completion }: Running): void {
+    completion.then(
+      () => run.respond(),
+      () => run.respond(), // whose failure it was has been said
+    );
+  }
+
+  /** `begin` starts what is to happen at the first byte. */
+  async #receive(
+    session: WriteSession,
+    source: BodySource,
+    command: WriteCommand,
+    begin: () => Promise<void>,
+  ): Promise<BodyEnd> {
+    let endPush: () => Promise<void> = async () => undefined;
     try {
       endPush = await this.#push(session, command);
-      this.#continue();
+      await begin();
+      this.#reply.proceed();
       return await source.run(session.transfer);
     } catch (error) {
       return { kind: 'stopped', reason: internal(error) };
     } finally {
-      endPush();
+      await endPush();
     }
   }
 
-  async #afterBody(session: WriteSession, end: BodyEnd): Promise<void> {
-    if (end.kind !== 'clean' && !this.#isTold) {
+  /** Stream mode: the handler starts here, unless it has been entered before. */
+  async #begin(session: WriteSession): Promise<Running | undefined> {
+    const { engine, streams, settings } = this.#service;
+    const { id } = session;
+    await session.establish();
+    const run = this.#completing.newRun(this.#ownContext);
+    const begun = await engine.begin(id, run.process);
+    if (begun === undefined) return undefined;
+    const own: Running = { run, completion: begun.completion };
+    this.#reply.lendTo(run);
+    streams.set(id, own);
+    begun.completion
+      .catch((error: unknown) => settings.onError(error, { id }))
+      .finally(() => streams.delete(id));
+    return own;
+  }
+
+  async #afterBody(session: WriteSession, end: BodyEnd, own: Running | undefined): Promise<void> {
+    const { id } = session;
+    const answered = answeredBy(end);
+    if (end.kind !== 'clean' && !this.#reply.isTold && answered === undefined) {
       await session.abandon();
       if (end.kind === 'stopped') throw end.reason;
       return;
     }
     const finishing = session.finish(end.kind === 'clean', { claim: true });
     const { received, whole, lease } = await finishing.catch(async (error: unknown) => {
-      if (!this.#isTold) await this.#service.engine.forget(session.id);
+      if (!this.#reply.isTold) await this.#service.engine.forget(id);
       throw error;
     });
+    // The handler had seen enough, or has failed: its answer is the answer.
+    if (answered !== undefined) return this.#concludeEarly(id, own, answered);
     if (end.kind === 'stopped') throw end.reason;
     if (whole) {
       // A cut connection may have brought the last byte: nobody waits for the answer, but the upload is
       // complete.
-      return this.#complete(session.id, lease);
+      if (own !== undefined) return this.#completing.await(id, own);
+      return this.#completing.complete(id, this.#ownContext, lease);
     }
-    if (end.kind === 'clean') this.#answer({ kind: 'incomplete', received });
+    if (end.kind === 'clean') this.#reply.answer({ kind: 'incomplete', received });
+  }
+
+  async #concludeEarly(id: string, own: Running | undefined, code: string): Promise<void> {
+    if (own !== undefined) return this.#completing.await(id, own);
+    if (code === 'complete') return this.#completing.complete(id, undefined);
+    this.#reply.send(this.#reply.processing());
   }
 
   /**
    * 103 Checkpoint, to those who want it: the first at once, with the identity a client without one needs;
-   * then whenever more is safe, but no more often than `checkpointPushMs`. Returns the way to end it.
+   * then whenever more is safe, but no more often than `checkpointPushMs`. The application is told beside it.
+   * Returns the way to end both.
    */
-  async #push(session: WriteSession, command: WriteCommand): Promise<() => void> {
-    const { checkpoints, checkpointPushMs, onError } = this.#service.settings;
+  async #push(session: WriteSession, command: WriteCommand): Promise<() => Promise<void>> {
+    const { checkpoints, checkpointPushMs, onCheckpoint, onError } = this.#service.settings;
     const wanted = checkpoints === 'always' || (checkpoints === 'on-request' && command.wantsCheckpoints);
-    if (!wanted || this.#req.httpVersion !== '1.1') return () => undefined;
+    const isSent = wanted && this.#arrival.req.httpVersion === '1.1';
+    if (!isSent && onCheckpoint === undefined) return async () => undefined;
     let last = Number.NEGATIVE_INFINITY;
-    const push = async (): Promise<void> => {
-      if (Date.now() - last < checkpointPushMs) return;
-      last = Date.now();
-      const received = await session.acknowledge();
-      if (this.#inform(received)) this.#isTold = true;
-    };
-    if (!this.#isTold) {
+    const reply = this.#reply;
+    if (isSent && !reply.isTold) {
       await session.establish();
-      if (this.#inform([])) this.#isTold = true;
+      if (reply.inform([])) reply.isTold = true;
       last = Date.now();
     }
-    return session.onCheckpoint(() => {
-      push().catch((error: unknown) => {
+    const push = oneAtATime(async () => {
+      try {
+        const isDue = isSent && Date.now() - last >= checkpointPushMs;
+        if (isDue) last = Date.now();
+        if (!isDue && onCheckpoint === undefined) return;
+        const stored = await session.stored();
+        if (isDue && reply.inform(stored?.received ?? [])) reply.isTold = true;
+        if (stored !== undefined) await onCheckpoint?.(statusOf(stored));
+      } catch (error) {
         if (!isUploadError(error, 'gone')) onError(error, { id: session.id }); // one that is gone ends with the body
-      });
-    });
-  }
-
-  #inform(received: readonly Range[]): boolean {
-    const head = this.#service.dialect.response({ kind: 'checkpoint', received }, this.#context());
-    return sendInformation(this.#req, this.#res, head);
-  }
-
-  /**
-   * Waits for the answer of a complete upload, running the handler if nobody does; then gives it, or asks for
-   * patience.
-   */
-  async #complete(id: string, lease?: Lease): Promise<void> {
-    const { engine, settings, handler } = this.#service;
-    const completing = { req: this.#req, res: this.#res, context: this.#ownContext };
-    const run = new HandlerRun(settings, handler, completing);
-    const completion = engine.complete(id, run.process, lease);
-    // Whoever was never told how to come back cannot be asked to: it waits, as it would without us.
-    const patience = sleep(this.#isTold ? settings.completeWaitMs : undefined);
-    try {
-      const result = await Promise.race([completion, patience.over]);
-      if (result !== undefined) return await this.#conclude(result, run);
-      if (run.hasStarted) run.answerBeside(this.#processing());
-      else {
-        run.detach();
-        this.#send(this.#processing());
       }
-      await completion;
-      run.respond();
-    } catch (error) {
-      if (!run.hasStarted) throw error;
-      settings.onError(error, { id });
-      run.replace(this.#failure(internal(error)));
-    } finally {
-      patience.cancel();
-    }
-  }
-
-  async #conclude(completion: Completion, run: HandlerRun): Promise<void> {
-    if (completion.kind === 'finished' && !run.isAnswer(completion.record)) {
-      // "An operation that has already completed": answered as it was, and never processed again.
-      const { response = '' } = completion.record;
-      if (run.hasStarted) run.replace(decodeResponse(response));
-      else this.#send(decodeResponse(response));
-    } else if (run.hasStarted && completion.kind !== 'running') {
-      run.respond();
-      // A client that has heard of the failure and has no way to come back will begin anew.
-      if (completion.kind === 'failed' && !this.#isTold && !this.#res.destroyed) await this.#forget();
-    } else if (run.hasStarted) run.replace(this.#processing());
-    else this.#send(this.#processing());
+    });
+    const stop = session.onCheckpoint(push);
+    return async () => {
+      stop();
+      await push.settled();
+    };
   }
 
   async #forget(): Promise<void> {
-    if (this.#token === undefined) return;
-    await this.#service.engine.forget(this.#id({ by: 'session', token: this.#token }));
+    const { token } = this.#reply;
+    if (token !== undefined) await this.#service.engine.forget(this.#id({ by: 'session', token }));
   }
 
-  #answer(outcome: Outcome): void {
-    // What a partial first request is answered with names the upload, so that it can be gone on with.
-    if (outcome.kind === 'incomplete') this.#isTold = true;
-    this.#send(this.#service.dialect.response(outcome, this.#context()));
+  /** What is laid down for the upload, should it be made by this request. Undefined: refused, and answered. */
+  async #termsIfNew(id: string, command: WriteCommand): Promise<Terms | undefined> {
+    const { engine, settings } = this.#service;
+    const mayBeNew = settings.onCreate !== undefined && command.absent === 'create';
+    const isNew = mayBeNew && (command.identity.by === 'none' || (await engine.find(id)) === undefined);
+    return isNew ? this.#terms(id, command.length) : { metadata: settings.metadata(this.#arrival.req) };
   }
 
-  #send(head: AnswerHead): void {
-    answer(this.#req, this.#res, head, this.#service.settings, this.#awaitsContinue);
-  }
-
-  #processing(): AnswerHead {
-    return this.#service.dialect.response({ kind: 'processing', retryAfterMs }, this.#context());
-  }
-
-  #failure(error: UploadError): AnswerHead {
-    return this.#service.dialect.response({ kind: 'failed', error }, this.#context());
+  async #terms(id: string, length: number | undefined): Promise<Terms | undefined> {
+    const { settings } = this.#service;
+    const { req } = this.#arrival;
+    const metadata = settings.metadata(req);
+    const said = await settings.onCreate?.(req, { id, length });
+    if (said === undefined) return { metadata };
+    if (!('refuse' in said)) return checkedTerms({ ...said, metadata: { ...metadata, ...said.metadata } });
+    this.#reply.send(refusalHead(said.refuse));
+    return undefined;
   }
 
   #captureContext(): string {
-    const url = this.#service.dialect.plainUrl(this.#req.url ?? '/');
-    const isTag = this.#identity.by === 'tag';
-    const context = captureContext(this.#req, url, isTag);
-    if (!isTag && isOriginal(this.#req, url)) this.#ownContext = context;
+    const { req } = this.#arrival;
+    const url = this.#service.dialect.plainUrl(req.url ?? '/');
+    const isTag = this.#reply.identity.by === 'tag';
+    const context = captureContext(req, url, isTag);
+    if (!isTag && isOriginal(req, url)) this.#ownContext = context;
     return context;
   }
 
-  #context() {
-    const url = this.#service.dialect.plainUrl(this.#req.url ?? '/');
-    return { identity: this.#identity, token: this.#token, url };
-  }
-
-  #continue(): void {
-    if (!this.#awaitsContinue) return;
-    this.#awaitsContinue = false;
-    this.#res.writeContinue();
-  }
-
   #newIdentity(): string {
-    this.#token = newToken();
-    return this.#id({ by: 'session', token: this.#token });
+    const token = newToken();
+    this.#reply.token = token;
+    return this.#id({ by: 'session', token });
   }
 
   #id(identity: Identity): string {
-    const owner = this.#service.settings.owner(this.#req);
-    return uploadId(identity as Known, { owner, path: pathOf(this.#req.url ?? '/') });
+    const { req } = this.#arrival;
+    const owner = this.#service.settings.owner(req);
+    return uploadId(identity as Known, { owner, path: pathOf(this.#reply.target) });
   }
 }
 
-const internal = (error: unknown): UploadError =>
-  error instanceof UploadError
-    ? error
-    : new UploadError('invalid_argument', 'internal error', { cause: error });
-
-/** Undefined: for ever. */
-const sleep = (ms: number | undefined): { readonly over: Promise<undefined>; cancel(): void } => {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<undefined>((resolve) => {
-    if (ms !== undefined) timer = setTimeout(() => resolve(undefined), ms);
-  });
-  return { over, cancel: () => clearTimeout(timer) };
+/** The code with which the engine stops a body that a handler wants no more of. */
+const answeredBy = (end: BodyEnd): 'complete' | 'handler_failed' | undefined => {
+  const code = end.kind === 'stopped' ? end.reason.code : undefined;
+  return code === 'complete' || code === 'handler_failed' ? code : undefined;
 };

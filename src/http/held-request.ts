@@ -3,29 +3,37 @@ import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { systemCode } from '../errors.ts';
 import type { RequestContext } from './context.ts';
+import { pushOwn } from './request-halves.ts';
+
+/** The body a request is given. */
+export interface HeldBody {
+  /** Called when somebody wants the body, and not before: a handler may use `upload.moveTo` instead. */
+  open(): Readable;
+  /** Called before the body's end is told; a rejection is the body's failure. */
+  confirm?(): Promise<void>;
+  /** Told of the body's failure, whether or not anybody reads. */
+  onFailure(error: Error): void;
+}
 
 /**
  * Shows a request to the application with the stored content as its body. It is the same object that the
- * server made, because middleware passes on the object it was given: its stream, which has come to its end,
- * is set up anew over `content`, whose failure is told to `onFailure` whether or not anybody reads. A request
- * whose body is still unread, or that does not exist (a retry at start), is replaced by a new one. Without a
+ * server made, because middleware passes on the object it was given: its stream, which has come to its end or
+ * was taken from it (`takeBody`), is set up anew. One that does not exist (a retry at start) is made. Without a
  * `context` its head is the right one already.
  */
 export const holdRequest = (
   req: IncomingMessage | undefined,
   context: RequestContext | undefined,
-  content: () => Readable,
-  onFailure: (error: Error) => void,
+  body: HeldBody,
 ): IncomingMessage => {
-  const held = req?.complete ? req : newRequest(req?.socket ?? new Socket());
+  const held = req ?? newRequest();
   if (context !== undefined) setHead(held, context);
-  held.complete = true;
-  restart(held, content, onFailure);
+  restart(held, body);
   return held;
 };
 
-const newRequest = (socket: Socket): IncomingMessage => {
-  const req = new IncomingMessage(socket);
+const newRequest = (): IncomingMessage => {
+  const req = new IncomingMessage(new Socket());
   req.httpVersionMajor = 1;
   req.httpVersionMinor = 1;
   req.httpVersion = '1.1';
@@ -51,17 +59,28 @@ interface ReadableParts {
   _destroy(error: Error | null, done: (error?: Error | null) => void): void;
 }
 
-const restart = (req: IncomingMessage, content: () => Readable, onFailure: (error: Error) => void): void => {
+const restart = (req: IncomingMessage, { open, confirm, onFailure }: HeldBody): void => {
   let source: Readable | undefined;
-  const open = (): Readable => {
-    const opened = content();
+  const fail = (error: Error): void => {
+    onFailure(error);
+    destroyOwn(error);
+  };
+  const end = (): void => {
+    req.complete = true;
+    pushOwn(req, null);
+  };
+  const begin = (): Readable => {
+    const opened = open();
     opened.on('data', (chunk: Buffer) => {
-      if (!req.push(chunk)) opened.pause();
+      if (!pushOwn(req, chunk)) opened.pause();
     });
-    opened.on('end', () => req.push(null));
-    opened.on('error', (error) => {
-      onFailure(error);
-      req.destroy(error);
+    opened.on('end', () => {
+      if (confirm === undefined) end();
+      else confirm().then(end, fail);
+    });
+    opened.on('error', fail);
+    opened.on('close', () => {
+      if (!opened.readableEnded) destroyOwn();
     });
     return opened;
   };
@@ -69,7 +88,7 @@ const restart = (req: IncomingMessage, content: () => Readable, onFailure: (erro
   const parts: ReadableParts = {
     _readableState: fresh._readableState,
     _read: () => {
-      source ??= open(); // not before somebody wants it: a handler may use `upload.moveTo` instead
+      source ??= begin();
       source.resume();
     },
     _destroy: (error, done) => {
@@ -78,8 +97,14 @@ const restart = (req: IncomingMessage, content: () => Readable, onFailure: (erro
     },
   };
   Object.assign(req, parts);
-  const destroy = req.destroy.bind(req);
-  req.destroy = (error) => (isHangUp(error) ? req : destroy(error));
+  // Of the object itself: that of a body that was taken away passes the end of the connection on to it.
+  const hangUp = Object.hasOwn(req, 'destroy') ? req.destroy : undefined;
+  const destroyOwn = (error?: Error): IncomingMessage => IncomingMessage.prototype.destroy.call(req, error);
+  req.destroy = (error) => {
+    if (!isHangUp(error)) return destroyOwn(error);
+    hangUp?.(error);
+    return req;
+  };
 };
 
 /**

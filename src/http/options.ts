@@ -1,19 +1,46 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { UploadError } from '../errors.ts';
 import type { Store } from '../store.ts';
-import type { UploadRequest } from './upload.ts';
+import type { Hooks } from './hooks.ts';
+import type { StreamedUpload, Upload, UploadRequest } from './upload.ts';
 
-/** What the application does with a request: with the complete upload, or with one that is no upload. */
-export type Handler = (req: UploadRequest, res: ServerResponse) => unknown;
+/** What the application does with a request: with the upload, or with one that is no upload. */
+export type Handler<U = Upload> = (req: UploadRequest<U>, res: ServerResponse) => unknown;
+
+/** … and with an upload that may still be coming. */
+export type StreamHandler = Handler<StreamedUpload>;
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const day = 24 * 60 * 60 * 1000;
 
 /** Sizes in bytes, times in milliseconds. */
-export interface ResumableOptions {
+export interface ResumableOptions extends Hooks {
   /** Where the bytes are kept. */
   readonly store: Store;
+  /**
+   * When the handler runs. In `hold` mode once all bytes are stored. In `stream` mode at the first byte: its `req`
+   * keeps flowing over as many connections as it takes, and bytes are stored as well, so that a handler that fails,
+   * or whose process dies, runs again in hold mode. Takes a store that `supports.readOpen`.
+   * @default 'hold'
+   */
+  readonly mode?: 'hold' | 'stream';
+  /**
+   * In stream mode, how long the handler waits for a client that has gone: then its `req` errors with
+   * `interrupted`, and what is stored waits for the client without it.
+   * @default 300000 (5 minutes)
+   */
+  readonly resumeTimeoutMs?: number;
+  /**
+   * In stream mode, how many stored bytes the handler may have before it until its client is held back.
+   * @default 4194304 (4 MiB)
+   */
+  readonly aheadBytes?: number;
+  /**
+   * Scheme and authority to write before the path in `Location`, as in `https://example.com`. By default none: a
+   * client resolves the path against what it has asked, whatever proxies are between.
+   */
+  readonly origin?: (req: IncomingMessage) => string | undefined;
   /**
    * How a client that asks for an identity first is given one: a session URL in `Location`, or an entity tag
    * in `ETag`.
@@ -27,7 +54,8 @@ export interface ResumableOptions {
    */
   readonly identify?: (req: IncomingMessage) => string | undefined;
   /**
-   * Who is asking. Names belong to their owner: two callers that choose the same one have two uploads.
+   * Who is asking. Uploads belong to their owner: two callers that choose the same name have two uploads, and a
+   * session URL is unknown to anybody else who has got hold of it.
    * @default '' (everybody is the same caller)
    */
   readonly owner?: (req: IncomingMessage) => string;
@@ -153,12 +181,17 @@ export interface ResumableOptions {
   readonly onError?: (error: unknown, facts: { readonly id?: string | undefined }) => void;
 }
 
+type Undefinable = 'keepCompletedMs' | keyof Hooks;
+
 /** Every option with its default in place. */
-export type Settings = Required<Omit<ResumableOptions, 'keepCompletedMs'>> &
-  Pick<ResumableOptions, 'keepCompletedMs'>;
+export type Settings = Required<Omit<ResumableOptions, Undefinable>> & Pick<ResumableOptions, Undefinable>;
 
 export const settings = (options: ResumableOptions): Settings => {
   const all: Settings = {
+    mode: 'hold',
+    resumeTimeoutMs: 300_000,
+    aheadBytes: 4 * MiB,
+    origin: () => undefined,
     handshake: 'location',
     identify: () => undefined,
     owner: () => '',
@@ -194,6 +227,9 @@ export const settings = (options: ResumableOptions): Settings => {
     throw new UploadError('invalid_argument', 'sessionParameter must need no encoding', {
       actual: all.sessionParameter,
     });
+  }
+  if (all.mode === 'stream' && !all.store.supports.readOpen) {
+    throw new UploadError('not_supported', `stream mode reads open uploads, and ${all.store.name} cannot`);
   }
   return { ...all, onError: guarded(all.onError) };
 };

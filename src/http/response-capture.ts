@@ -1,6 +1,6 @@
 import { type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import type { AnswerHead } from './answer.ts';
+import { type AnswerHead, beside } from './answer.ts';
 import { printHead } from './informational.ts';
 import { encodeResponse } from './stored-response.ts';
 
@@ -35,7 +35,7 @@ export class ResponseCapture {
   /** Rejects when the handler destroys the response. */
   readonly ended: Promise<CapturedResponse>;
 
-  readonly #res: ServerResponse;
+  readonly res: ServerResponse;
   /** Of the request: a response that waits for its turn has none yet, and a request that was destroyed none more. */
   readonly #socket: Socket;
   readonly #limit: number;
@@ -47,7 +47,9 @@ export class ResponseCapture {
   readonly #reject: (error: Error) => void;
   readonly #callbacks: Callback[] = [];
   /** What Node has noted on the response since the client went away. */
-  #gone: { destroyed: boolean; _closed: boolean } | undefined;
+  #gone: { destroyed: boolean; _closed: boolean; socket: unknown } | undefined;
+  /** Another connection's response, which gets what is too long to be stored when the handler's own is gone. */
+  #beside: ServerResponse | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #headWritten = false;
@@ -58,7 +60,7 @@ export class ResponseCapture {
 
   /** `hasClient` is false where the handler runs for nobody: a retry at start. */
   constructor(res: ServerResponse, limit: number, hasClient: boolean) {
-    this.#res = res;
+    this.res = res;
     this.#socket = res.req.socket;
     this.#limit = limit;
     this.#offWire = !hasClient;
@@ -74,20 +76,38 @@ export class ResponseCapture {
     this.#hide();
   }
 
-  /** Lets the handler's response go to the client, who may have gone. */
-  send(): void {
+  /** Called when the client goes away while the handler is at work. */
+  onGone: () => void = () => undefined;
+
+  /** The client that is there now, should the handler's own have gone. */
+  attach(res: ServerResponse): void {
+    if (!this.#offWire || this.#flowing) return;
+    this.#beside = res;
+    for (const event of ['drain', 'close']) res.on(event, () => this.res.emit('drain'));
+  }
+
+  /**
+   * Lets the handler's response go to the client, who may have gone. `hold` delays its end: there is a body that
+   * has to be read first.
+   */
+  send(hold?: (end: () => void) => void): void {
     this.#show();
     const done = (): void => {
       for (const callback of this.#callbacks) callback();
     };
     if (this.#isGone()) {
+      if (this.#flowing) this.#beside?.end();
       done();
-      this.#res.emit('finish');
-      this.#res.emit('close');
-    } else if (this.#flowing) this.#res.end(done);
+      this.res.emit('finish');
+      this.res.emit('close');
+    } else if (hold !== undefined) {
+      this.res.shouldKeepAlive = false;
+      if (!this.#flowing) this.res.write(Buffer.concat(this.#chunks));
+      hold(() => this.res.end(done));
+    } else if (this.#flowing) this.res.end(done);
     else if (this.#bytes > 0 && this.#bytes <= oneWriteBytes && !this.#own.has('end')) {
-      this.#res.end(Buffer.concat(this.#chunks).toString('latin1'), 'latin1', done);
-    } else this.#res.end(Buffer.concat(this.#chunks), done); // head and body at once: Node then knows the length
+      this.res.end(Buffer.concat(this.#chunks).toString('latin1'), 'latin1', done);
+    } else this.res.end(Buffer.concat(this.#chunks), done); // head and body at once: Node then knows the length
     this.#chunks = [];
   }
 
@@ -99,28 +119,37 @@ export class ResponseCapture {
     this.#show();
     if (this.#isGone()) return;
     if (this.#flowing) {
-      this.#res.destroy();
+      this.res.destroy();
       return;
     }
-    for (const name of this.#res.getHeaderNames()) this.#res.removeHeader(name);
+    for (const name of this.res.getHeaderNames()) this.res.removeHeader(name);
     for (const [name, value] of Object.entries(this.#before))
-      if (value !== undefined) this.#res.setHeader(name, value);
-    this.#res.writeHead(head.status, head.reason, { ...head.headers });
-    this.#res.end(head.body);
+      if (value !== undefined) this.res.setHeader(name, value);
+    this.res.writeHead(head.status, head.reason, { ...head.headers });
+    this.res.end(head.body);
   }
 
   /**
    * Answers the client while the handler goes on. The response object stays the handler's, so the answer is
-   * written to the socket beside it, and the connection ends with it.
+   * written to the socket beside it, and the connection ends with it. `hold` is that of `send`.
    */
-  answerBeside(head: AnswerHead): void {
-    const { socket } = this.#res;
-    if (this.#offWire || this.#flowing || this.#isEnded || socket === null) return;
+  answerBeside(head: AnswerHead, hold: (end: () => void) => void = (end) => end()): void {
+    const { socket } = this.res;
+    if (this.#offWire || this.#flowing || this.#isEnded) return;
+    if (beside in this.res) {
+      this.#offWire = true;
+      (this.res[beside] as (head: AnswerHead) => void)({
+        ...head,
+        headers: { ...this.#before, ...head.headers },
+      });
+      return;
+    }
+    if (socket === null) return;
     this.#offWire = true;
     const headers = { ...this.#before, ...head.headers, Connection: 'close' };
     socket.write(printHead({ ...head, headers }), 'latin1');
     if (head.body !== undefined) socket.write(head.body);
-    socket.destroySoon(); // not `end`: a client that leaves its side open would keep the socket
+    hold(() => socket.destroySoon()); // not `end`: a client that leaves its side open would keep the socket
   }
 
   // One set of functions for all responses, found through the response: a set of closures for each would be a
@@ -165,7 +194,7 @@ export class ResponseCapture {
   };
 
   #hide(): void {
-    const res = this.#res as Captured;
+    const res = this.res as Captured;
     res[capture] = this;
     for (const name of names(ResponseCapture.#methods)) {
       if (Object.hasOwn(res, name)) this.#own.set(name, res[name]);
@@ -178,43 +207,48 @@ export class ResponseCapture {
 
   /** The connection is about to be noted as closed. These two are Node's plain properties, and stay so until then. */
   readonly #hideGone = (): void => {
-    const gone = { destroyed: this.#res.destroyed, _closed: false };
+    const gone = { destroyed: this.res.destroyed, _closed: false, socket: this.res.socket };
     this.#gone = gone;
-    for (const name of ['destroyed', '_closed'] as const) {
-      const set = (value: boolean): void => {
-        gone[name] = value;
+    for (const [name, shown] of [
+      ['destroyed', false],
+      ['_closed', false],
+      ['socket', null], // as before a response has its turn; a socket that is closed would say that nobody listens
+    ] as const) {
+      const set = (value: unknown): void => {
+        Object.assign(gone, { [name]: value });
       };
-      Object.defineProperty(this.#res, name, {
-        get: () => false,
+      Object.defineProperty(this.res, name, {
+        get: () => shown,
         set,
         configurable: true,
         enumerable: true,
       });
     }
+    this.onGone();
   };
 
   #isGone(): boolean {
-    return this.#offWire || this.#res.destroyed;
+    return this.#offWire || this.res.destroyed;
   }
 
   /** In the order in which they came, backwards: so the response stays the fast object it was. */
   #show(): void {
     this.#socket.off('close', this.#hideGone);
-    for (const name of Object.keys(ResponseCapture.#facts).reverse()) Reflect.deleteProperty(this.#res, name);
+    for (const name of Object.keys(ResponseCapture.#facts).reverse()) Reflect.deleteProperty(this.res, name);
     for (const name of names(ResponseCapture.#methods).reverse()) this.#showOne(name);
-    Reflect.deleteProperty(this.#res, capture);
+    Reflect.deleteProperty(this.res, capture);
     for (const [name, value] of Object.entries(this.#gone ?? {})) {
-      Object.defineProperty(this.#res, name, { value, writable: true, configurable: true, enumerable: true });
+      Object.defineProperty(this.res, name, { value, writable: true, configurable: true, enumerable: true });
     }
   }
 
   #showOne(name: Method): void {
-    if (this.#own.has(name)) Object.assign(this.#res, { [name]: this.#own.get(name) });
-    else Reflect.deleteProperty(this.#res, name);
+    if (this.#own.has(name)) Object.assign(this.res, { [name]: this.#own.get(name) });
+    else Reflect.deleteProperty(this.res, name);
   }
 
   #writeHead(status: number, rest: unknown[]): ServerResponse {
-    const res = this.#res;
+    const { res } = this;
     const [reason, headers] =
       typeof rest[0] === 'string' ? [rest[0], rest[1]] : [undefined, rest[0] ?? rest[1]];
     assertStatus(status, reason);
@@ -250,23 +284,26 @@ export class ResponseCapture {
     this.#chunks = [];
     if (!this.#offWire) {
       this.#showOne('writeHead');
-      this.#res.writeHead(this.#res.statusCode);
-    }
+      this.res.writeHead(this.res.statusCode);
+    } else this.#beside?.writeHead(this.res.statusCode, this.#ownHeaders());
     return this.#flow(held, undefined, callback);
   }
 
   #flow(chunk: Chunk, encoding: BufferEncoding | undefined, callback: Callback | undefined): boolean {
+    if (this.#offWire && this.#beside?.writable === true) {
+      return this.#beside.write(chunk, encoding ?? 'utf8', callback);
+    }
     if (this.#offWire) {
       if (callback !== undefined) queueMicrotask(callback);
       return true;
     }
     const write = this.#original('write') as ServerResponse['write'];
-    return write.call(this.#res, chunk, encoding ?? 'utf8', callback);
+    return write.call(this.res, chunk, encoding ?? 'utf8', callback);
   }
 
   #end(rest: unknown[]): ServerResponse {
-    if (this.#isEnded) return this.#res;
-    assertStatus(this.#res.statusCode, this.#res.statusMessage);
+    if (this.#isEnded) return this.res;
+    assertStatus(this.res.statusCode, this.res.statusMessage);
     const [chunk] = rest;
     if (typeof chunk === 'string' || chunk instanceof Uint8Array)
       this.#write(chunk, rest.slice(1).filter(isString));
@@ -274,24 +311,33 @@ export class ResponseCapture {
     if (callback !== undefined) this.#callbacks.push(callback);
     this.#isEnded = true;
     this.#headWritten = true;
-    const { statusCode, statusMessage } = this.#res;
+    const { statusCode, statusMessage } = this.res;
     const body = this.#flowing ? undefined : Buffer.concat(this.#chunks);
     const reason = statusMessage || STATUS_CODES[statusCode] || '';
-    const stored = encodeResponse(statusCode, reason, this.#res.getHeaders(), body);
+    const stored = encodeResponse(statusCode, reason, this.#ownHeaders(), body);
     this.#resolve({ status: statusCode, stored });
-    return this.#res;
+    return this.res;
+  }
+
+  /** What the handler has set: what was there before it, other middleware sets for every answer. */
+  #ownHeaders(): OutgoingHttpHeaders {
+    const headers = this.res.getHeaders();
+    for (const [name, value] of Object.entries(this.#before)) {
+      if (String(headers[name]) === String(value)) delete headers[name];
+    }
+    return headers;
   }
 
   /** What a hidden method hides. */
   #original(name: Method): unknown {
-    return this.#own.get(name) ?? Object.getPrototypeOf(this.#res)[name];
+    return this.#own.get(name) ?? Object.getPrototypeOf(this.res)[name];
   }
 
   #emit(event: string | symbol, args: unknown[]): boolean {
     const emit = this.#original('emit') as ServerResponse['emit'];
-    if (event !== 'close') return emit.call(this.#res, event, ...args);
+    if (event !== 'close') return emit.call(this.res, event, ...args);
     this.#offWire = true;
-    queueMicrotask(() => this.#res.emit('drain')); // a handler may be waiting for a client that has gone
+    queueMicrotask(() => this.res.emit('drain')); // a handler may be waiting for a client that has gone
     return true;
   }
 }

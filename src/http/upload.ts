@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
+import type { Follower } from '../engine/follower.ts';
 import { UploadError } from '../errors.ts';
 import { assertRange, type Range } from '../intervals.ts';
 import { placeCopy } from '../place-file.ts';
@@ -30,10 +31,17 @@ export interface Upload {
 }
 
 /**
+ * An upload that may still be coming, as a handler in stream mode sees it: `length` is known once somebody has
+ * stated it, `received` grows. `read` and `moveTo` are for what is stored already; the whole is, once the request's
+ * body has come to its end.
+ */
+export type StreamedUpload = Omit<Upload, 'length'> & { readonly length: number | undefined };
+
+/**
  * A request as a handler behind `resumable` sees it; `upload` is there unless the request just passed
  * through.
  */
-export type UploadRequest = IncomingMessage & { upload?: Upload };
+export type UploadRequest<U = Upload> = IncomingMessage & { upload?: U };
 
 /** An upload together with whether its content was moved. */
 export interface HandlerUpload {
@@ -41,27 +49,50 @@ export interface HandlerUpload {
   wasMoved(): boolean;
 }
 
-export const handlerUpload = (store: Store, record: UploadRecord): HandlerUpload => {
-  const { id, length = 0, metadata, attempt } = record;
+/** With `content`, of an upload that is still coming. */
+export const handlerUpload = (store: Store, record: UploadRecord, content?: Follower): HandlerUpload => {
+  const { id, metadata, attempt } = record;
+  const whole = record.length === undefined || record.length === 0 ? [] : [{ start: 0, end: record.length }];
   let moved = false;
   const upload: Upload = {
     id,
-    length,
+    get length() {
+      return content === undefined ? (record.length ?? 0) : (content.length as number);
+    },
     metadata,
-    received: length === 0 ? [] : [{ start: 0, end: length }],
+    get received(): readonly Range[] {
+      return content === undefined ? whole : content.received;
+    },
     attempt,
-    read(start = 0, end = length) {
-      assertRange(start, end);
-      if (end > length) {
-        throw new UploadError('range_past_length', 'not that long', { id, expected: length, actual: end });
-      }
+    read(start = 0, end = upload.length) {
+      assertStored(start, end);
       return store.read(id, start, end);
     },
-    async moveTo(path) {
+    async moveTo(path: string) {
+      const { length } = upload;
+      assertStored(0, length);
       if (store.link === undefined) await placeCopy(store.read(id, 0, length), path, true);
       else await store.link(id, path, length);
       moved = true;
     },
+  };
+  const assertStored = (start: number, end: number | undefined): void => {
+    if (content !== undefined && !(end !== undefined && content.has(start, end))) {
+      throw new UploadError('invalid_argument', 'not all of it is stored yet', {
+        id,
+        offset: start,
+        actual: end,
+      });
+    }
+    const to = end ?? 0;
+    assertRange(start, to);
+    if (to > upload.length) {
+      throw new UploadError('range_past_length', 'not that long', {
+        id,
+        expected: upload.length,
+        actual: to,
+      });
+    }
   };
   return { upload, wasMoved: () => moved };
 };

@@ -81,6 +81,8 @@ export interface OutcomeContext {
   readonly token: string | undefined;
   /** The request target, without the session parameter. */
   readonly url: string;
+  /** Scheme and authority that a URL is to have; undefined where it is to be relative. */
+  readonly origin?: string | undefined;
 }
 
 export interface ResponseHead {

@@ -227,10 +227,10 @@ const tagOf = ({ identity, token }: OutcomeContext): Record<string, string> => {
 };
 
 const locationOf = (
-  { url, token }: OutcomeContext,
+  { url, token, origin = '' }: OutcomeContext,
   { sessionParameter }: GearsOptions,
 ): Record<string, string> =>
-  token === undefined ? {} : { Location: sessionUrl(url, sessionParameter, token) };
+  token === undefined ? {} : { Location: origin + sessionUrl(url, sessionParameter, token) };
 
 const rangeOf = (received: OutcomeRanges, { rangeForm }: GearsOptions): Record<string, string> => {
   const value = printRange(received.slice(0, maxRanges), rangeForm);

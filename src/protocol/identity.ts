@@ -26,12 +26,12 @@ const idOf = (...parts: readonly string[]): string => {
 };
 
 /**
- * The id under which the store keeps the upload. A name belongs to its owner: two callers that choose the
- * same one have two uploads. A session belongs to the path it was begun at: what guards that route guards its
- * uploads.
+ * The id under which the store keeps the upload. It belongs to its owner: two callers that choose the same name
+ * have two uploads, and nobody else finds a session. A session belongs to the path it was begun at, too: what
+ * guards that route guards its uploads.
  */
 export const uploadId = (
   identity: Exclude<Identity, { by: 'none' }>,
   { owner, path }: { readonly owner: string; readonly path: string },
 ): string =>
-  identity.by === 'name' ? idOf('name', owner, identity.name) : idOf('session', path, identity.token);
+  identity.by === 'name' ? idOf('name', owner, identity.name) : idOf('session', owner, path, identity.token);

@@ -32,6 +32,8 @@ interface Row {
   readonly refused: number | null;
   readonly moved: number | null;
   readonly removed_at: number | null;
+  readonly expires_after_ms: number | null;
+  readonly max_length: number | null;
   readonly digest: string | null;
   readonly metadata: string;
   readonly context: string | null;
@@ -140,6 +142,8 @@ const recordOf = (row: Row): UploadRecord => ({
   ...(row.length !== null && { length: row.length }),
   ...(row.digest !== null && { digest: row.digest }),
   metadata: JSON.parse(row.metadata) as UploadRecord['metadata'],
+  ...(row.expires_after_ms !== null && { expiresAfterMs: row.expires_after_ms }),
+  ...(row.max_length !== null && { maxLength: row.max_length }),
   ...(row.context !== null && { context: row.context }),
   attempt: row.attempt,
   ...(row.claim_owner !== null && {

@@ -22,6 +22,8 @@ export const migrations: readonly string[] = [
     refused          INTEGER,
     moved            INTEGER,
     removed_at       INTEGER,
+    expires_after_ms INTEGER,          -- of this upload alone, while it is open
+    max_length       INTEGER,          -- of this upload alone, in bytes
     digest           TEXT,
     metadata         TEXT    NOT NULL, -- JSON, an object of texts
     context          TEXT,
@@ -34,6 +36,7 @@ export const migrations: readonly string[] = [
 
   -- What a sweep looks for besides: few, if any.
   CREATE INDEX uploads_refused ON uploads (key) WHERE refused = 1;
+  CREATE INDEX uploads_own_expiry ON uploads (key) WHERE state = 'open' AND expires_after_ms IS NOT NULL;
   CREATE INDEX uploads_undiscarded ON uploads (key)
     WHERE (state = 'removed' OR moved = 1) AND (file IS NOT NULL OR whole = 1);
 

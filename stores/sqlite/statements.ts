@@ -19,15 +19,16 @@ const keyOf = '(SELECT key FROM uploads WHERE id = ?)';
 const texts = {
   insertUpload: `
     INSERT INTO uploads (id, state, created_at, active_at, length, size, whole, attempt, claim_owner,
-      claim_expires_at, refused, moved, removed_at, digest, metadata, context, file, response)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      claim_expires_at, refused, moved, removed_at, expires_after_ms, max_length, digest, metadata, context, file,
+      response)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING`,
   // Of the upload just inserted.
   insertBody: `INSERT INTO bodies (upload, bytes) VALUES (last_insert_rowid(), ?)`,
   updateUpload: `
     UPDATE uploads SET version = version + 1, state = ?, created_at = ?, active_at = ?, length = ?, attempt = ?,
-      claim_owner = ?, claim_expires_at = ?, refused = ?, moved = ?, removed_at = ?, digest = ?,
-      metadata = ?, context = ?, response = ?
+      claim_owner = ?, claim_expires_at = ?, refused = ?, moved = ?, removed_at = ?, expires_after_ms = ?,
+      max_length = ?, digest = ?, metadata = ?, context = ?, response = ?
     WHERE id = ? AND version = ?`,
   touchUnfinished: `
     UPDATE uploads SET active_at = ? WHERE id = ? AND file = ? AND state IN ('open', 'claimed')`,
@@ -107,6 +108,8 @@ export const createUpload = (record: UploadRecord, { file, body, size }: Place, 
     flag(record.refused),
     flag(record.moved),
     record.removedAt ?? null,
+    record.expiresAfterMs ?? null,
+    record.maxLength ?? null,
     text(record.digest),
     JSON.stringify(record.metadata),
     text(record.context),
@@ -131,6 +134,8 @@ export const updateUpload = (version: number, record: UploadRecord, now: number)
     flag(record.refused),
     flag(record.moved),
     record.removedAt ?? null,
+    record.expiresAfterMs ?? null,
+    record.maxLength ?? null,
     text(record.digest),
     JSON.stringify(record.metadata),
     text(record.context),

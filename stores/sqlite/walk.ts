@@ -71,7 +71,12 @@ const pathsOf = (filter: WalkFilter, besides: readonly Condition[]): Path[] => {
     const named = 'metadata AS named CROSS JOIN uploads ON uploads.key = named.upload';
     return [along(named, ['named.value', 'named.upload'])];
   }
-  if (filter.undiscarded || filter.refused || (states === undefined && idleSince === undefined)) {
+  if (
+    filter.undiscarded ||
+    filter.refused ||
+    filter.ownExpiry ||
+    (states === undefined && idleSince === undefined)
+  ) {
     return [along('uploads', ['uploads.key'])];
   }
   // One state after another, since the index is in the order of states first.
@@ -82,7 +87,8 @@ const pathsOf = (filter: WalkFilter, besides: readonly Condition[]): Path[] => {
 
 type Condition = readonly [text: string, values: readonly Value[]];
 
-const conditionsOf = ({ states, idleSince, refused, undiscarded, metadata }: WalkFilter): Condition[] => {
+const conditionsOf = (filter: WalkFilter): Condition[] => {
+  const { states, idleSince, refused, ownExpiry, undiscarded, metadata } = filter;
   const conditions: Condition[] = [];
   if (metadata !== undefined) conditions.push(['named.name = ?', [metadata.name]]);
   if (metadata?.value !== undefined) conditions.push(['named.value = ?', [metadata.value]]);
@@ -91,6 +97,7 @@ const conditionsOf = ({ states, idleSince, refused, undiscarded, metadata }: Wal
   if (idleSince !== undefined) conditions.push(['active_at <= ?', [idleSince]]);
   // As the partial indexes have it.
   if (refused) conditions.push(['refused = 1', []]);
+  if (ownExpiry) conditions.push(["state = 'open' AND expires_after_ms IS NOT NULL", []]);
   if (undiscarded)
     conditions.push(["(state = 'removed' OR moved = 1) AND (file IS NOT NULL OR whole = 1)", []]);
   return conditions;

@@ -21,7 +21,12 @@ const unreachable = { batchBytes: never, flushMs: never, checkpointBytes: never,
 
 /** Checkpoints come only when they are asked for. */
 const liveUpload = (store: FaultyStore, id: string): LiveUpload =>
-  new LiveUpload(store, id, { checkpointBytes: never, checkpointMs: never }, async () => undefined);
+  new LiveUpload(
+    store,
+    id,
+    { checkpointBytes: never, checkpointMs: never, aheadBytes: never },
+    async () => undefined,
+  );
 
 const syncs = (store: FaultyStore): number => store.calls.get('sync') ?? 0;
 const writes = (store: FaultyStore): number => store.calls.get('write') ?? 0;
@@ -44,7 +49,7 @@ describe.each(storeKinds)('checkpoints: %s', (name) => {
     await feed.send(session.transfer, content(1000));
     await safe.opened;
     expect(syncs(store)).toBe(1);
-    expect(await session.acknowledge()).toEqual([{ start: 0, end: 4000 }]);
+    expect((await session.stored())?.received).toEqual([{ start: 0, end: 4000 }]);
     await session.finish(false);
   });
 
@@ -56,7 +61,7 @@ describe.each(storeKinds)('checkpoints: %s', (name) => {
     session.onCheckpoint(safe.open);
     await feed.send(session.transfer, content(1000));
     await safe.opened;
-    expect(await session.acknowledge()).toEqual([{ start: 0, end: 1000 }]);
+    expect((await session.stored())?.received).toEqual([{ start: 0, end: 1000 }]);
     await session.finish(false);
   });
 
@@ -93,7 +98,9 @@ describe.each(storeKinds)('checkpoints: %s', (name) => {
     await written.opened;
     await turn();
     held.open();
-    await expect.poll(async () => (await session.acknowledge()).at(-1)?.end, { timeout: 2000 }).toBe(2000);
+    await expect
+      .poll(async () => (await session.stored())?.received.at(-1)?.end, { timeout: 2000 })
+      .toBe(2000);
     await session.finish(false);
   });
 

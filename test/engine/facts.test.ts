@@ -178,8 +178,8 @@ describe.each(storeKinds)('what is stated about an upload: %s', (name) => {
     const engines = [newEngine(world.open()), newEngine(world.open())] as const;
     const id = newId();
     const outcomes = await Promise.allSettled([
-      engines[0].create(id, { length: 1 }, { who: 'one' }),
-      engines[1].create(id, { length: 2 }, { who: 'two' }),
+      engines[0].create(id, { length: 1 }, { metadata: { who: 'one' } }),
+      engines[1].create(id, { length: 2 }, { metadata: { who: 'two' } }),
     ]);
     const failures = outcomes.filter((outcome) => outcome.status === 'rejected');
     expect(failures.map(({ reason }) => codeOf(reason))).toEqual(['exists']);

@@ -101,7 +101,7 @@ describe.each(storeKinds)('abort: %s', (name) => {
     await engine.query(id);
     await engine.abort(id);
     expect(sessions.map(({ feed }) => feed.stopped?.code)).toEqual(['gone', 'gone']);
-    await rejectsWith(sessions[0].session.acknowledge(), 'gone');
+    await rejectsWith(sessions[0].session.stored(), 'gone');
     await rejectsWith(sessions[0].session.finish(false), 'gone');
     await rejectsWith(sessions[1].session.finish(true), 'gone');
     expect(engine.usage).toEqual(idle);
@@ -117,7 +117,7 @@ describe.each(storeKinds)('abort: %s', (name) => {
     await feed.send(session.transfer, content(1000));
     await engine.query(id);
     await other.abort(id);
-    await rejectsWith(session.acknowledge(), 'gone');
+    await rejectsWith(session.stored(), 'gone');
     await rejectsWith(session.finish(true), 'gone');
     expect(engine.usage).toEqual(idle);
     expect(world.descriptors()).toBe(0);

@@ -132,7 +132,7 @@ class Run {
     const { session } = opened;
     this.#bodies.push({ ...opened, end });
     session.onCheckpoint(() => {
-      this.#acknowledging.push(this.#ledger.take(() => session.acknowledge()));
+      this.#acknowledging.push(this.#ledger.take(async () => (await session.stored())?.received ?? []));
     });
   }
 

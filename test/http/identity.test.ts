@@ -6,6 +6,7 @@ import {
   expectProblem,
   expectProcessed,
   handshake,
+  type Name,
   open,
   part,
   query,
@@ -101,10 +102,19 @@ describe.each(storeKinds)('the identity of an upload (%s)', (kind) => {
     expect(await service.ids()).toHaveLength(2);
   });
 
-  test("a session is the caller's own secret, whoever the owner is said to be", async () => {
+  test('a session that somebody else has got hold of is unknown to him', async () => {
     const service = await startService(kind, named);
-    const name = await handshake(service, 100);
-    expectProcessed(await send(service, { ...name, headers: { 'X-User': 'ann' } }, whole), whole);
+    const begun = await ask(service, { headers: { 'Content-Range': 'bytes */100', 'X-User': 'ann' } });
+    const target = begun.headers.location ?? '';
+    const ann: Name = { target, headers: { 'X-User': 'ann' } };
+    const bob: Name = { target, headers: { 'X-User': 'bob' } };
+    expect((await send(service, ann, whole, [0, 43], 100)).status).toBe(308);
+    expectProblem(await query(service, bob), 404, 'not_found');
+    expectProblem(await send(service, bob, whole), 404, 'not_found');
+    expectProblem(await ask(service, { ...bob, method: 'DELETE' }), 404, 'not_found');
+    expect((await query(service, ann)).headers.range).toBe('bytes=0-42');
+    expectProcessed(await send(service, ann, whole, [43, 100]), whole);
+    expectProblem(await query(service, bob), 404, 'not_found');
   });
 
   describe('the same name with another Repr-Digest', () => {

@@ -87,11 +87,23 @@ describe('an upload id', () => {
     );
   });
 
-  test('is the same for a secret in the URL and in the entity tag, and does not depend on the caller', () => {
+  test('is the same for a secret in the URL and in the entity tag', () => {
     fc.assert(
-      fc.property(anyToken, shortText, shortText, (token, one, other) => {
-        expect(ofToken(token, 'tag', one)).toBe(ofToken(token, 'session', other));
+      fc.property(anyToken, shortText, (token, owner) => {
+        expect(ofToken(token, 'tag', owner)).toBe(ofToken(token, 'session', owner));
       }),
+    );
+  });
+
+  test('of a session is another for every caller', () => {
+    fc.assert(
+      fc.property(
+        anyToken,
+        fc.uniqueArray(shortText, { minLength: 2, maxLength: 2 }),
+        (token, [one = '', other = '']) => {
+          expect(ofToken(token, 'session', one)).not.toBe(ofToken(token, 'session', other));
+        },
+      ),
     );
   });
 

@@ -9,10 +9,11 @@ const table: Readonly<
 > = {
   write: ['open', '!complete', '!complete', '!gone'],
   state: ['open', '!complete', '!complete', '!gone'],
+  begin: ['open', '!complete', '!complete', '!gone'],
   claim: ['claimed', 'claimed', '!complete', '!gone'],
-  renew: ['!invalid_argument', 'claimed', '!complete', '!gone'],
-  release: ['!invalid_argument', 'open', '!complete', '!gone'],
-  finish: ['!invalid_argument', 'finished', '!complete', '!gone'],
+  renew: ['open', 'claimed', '!complete', '!gone'],
+  release: ['open', 'open', '!complete', '!gone'],
+  finish: ['finished', 'finished', '!complete', '!gone'],
   remove: ['removed', '!complete', 'removed', '!gone'],
 };
 

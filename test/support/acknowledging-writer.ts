@@ -19,6 +19,8 @@ const engine = new Engine(fsStore(directory, { durability: 'process' }), {
   memoryBudget: 1024 * 1024,
   checkpointBytes: 128 * 1024,
   checkpointMs: 5,
+  aheadBytes: 1024 * 1024,
+  resumeTimeoutMs: 60_000,
   maxLength: length,
   onError: (error) => console.error(error),
   leaseMs: 60_000,
@@ -46,7 +48,9 @@ const send = async ({ start, end }: Range): Promise<void> => {
   );
   if (session.kind !== 'writing') throw new Error(session.kind);
   const acknowledging: Promise<void>[] = [];
-  session.onCheckpoint(() => acknowledging.push(session.acknowledge().then(acknowledge)));
+  session.onCheckpoint(() =>
+    acknowledging.push(session.stored().then((stored) => acknowledge(stored?.received ?? []))),
+  );
   for (let at = start; at < end; at += chunk) {
     if (!session.transfer.push(bytes.slice(at, Math.min(at + chunk, end)))) {
       await new Promise<void>((resolve) => {

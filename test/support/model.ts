@@ -29,6 +29,8 @@ export const engineOptions = (overrides: Partial<EngineOptions> = {}): EngineOpt
   memoryBudget: 1024 * KiB,
   checkpointBytes: 16 * KiB,
   checkpointMs: 20,
+  aheadBytes: 1024 * KiB,
+  resumeTimeoutMs: 600_000,
   maxLength: 1024 * 1024 * KiB,
   leaseMs: 600_000,
   reserveBytes: 1024,

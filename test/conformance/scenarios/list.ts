@@ -16,6 +16,7 @@ const finish: Life = async (upload, store) => {
 const lives: readonly Life[] = [
   async () => undefined,
   (upload, store) => upload.claim(store),
+  (upload, store) => upload.update(store, { expiresAfterMs: 60_000 }),
   finish,
   async (upload, store) => {
     await finish(upload, store);
@@ -49,10 +50,11 @@ const someOfEach = async (stage: Stage): Promise<TrackedUpload[]> => {
 /** Whether a filter names an upload: what `ListFilter` says. */
 const isNamed = ({ record, hasContent }: TrackedUpload, activeAt: number, filter: ListFilter): boolean => {
   if (record === undefined) return false;
-  const { states, idleSince, refused, undiscarded } = filter;
+  const { states, idleSince, refused, ownExpiry, undiscarded } = filter;
   if (states !== undefined && !states.includes(record.state)) return false;
   if (idleSince !== undefined && activeAt > idleSince) return false;
   if (refused && record.refused !== true) return false;
+  if (ownExpiry && (record.state !== 'open' || record.expiresAfterMs === undefined)) return false;
   return !undiscarded || (hasContent && (record.state === 'removed' || record.moved === true));
 };
 
@@ -69,6 +71,7 @@ const everyFilter = (times: readonly number[]): ListFilter[] => {
   const flags: ListFilter[] = [
     {},
     { refused: true },
+    { ownExpiry: true },
     { undiscarded: true },
     { refused: true, undiscarded: true },
   ];

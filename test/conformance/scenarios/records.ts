@@ -73,6 +73,8 @@ const full: Omit<Required<UploadRecord>, 'id'> = {
   length: 5000,
   digest: 'sha-256=:AAAA:',
   metadata: { name: 'film.mp4' },
+  expiresAfterMs: 60_000,
+  maxLength: 6000,
   context: '{"method":"POST"}',
   attempt: 3,
   claim: someClaim,
@@ -85,6 +87,8 @@ const full: Omit<Required<UploadRecord>, 'id'> = {
 const optional = [
   'length',
   'digest',
+  'expiresAfterMs',
+  'maxLength',
   'context',
   'claim',
   'response',

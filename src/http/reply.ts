@@ -1,0 +1,121 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { UploadError } from '../errors.ts';
+import type { Range } from '../intervals.ts';
+import type { Identity, Outcome } from '../protocol/dialect.ts';
+import { type AnswerHead, answer, drain, isUnread } from './answer.ts';
+import type { Arrival, Service } from './exchange.ts';
+import type { HandlerRun } from './handler-run.ts';
+import { sendInformation } from './informational.ts';
+import { takeBody } from './request-halves.ts';
+
+/** How soon to ask again for an answer that another process is working on. */
+const retryAfterMs = 1000;
+
+/** What one exchange says to its client, and what of the request's body has to be read before it may. */
+export class Reply {
+  /** How the request names its upload. */
+  identity: Identity = { by: 'none' };
+  /** The secret of an upload whose client came without an identity. */
+  token: string | undefined;
+  /** Whether anybody could come back for the upload. */
+  isTold = true;
+
+  readonly res: ServerResponse;
+  readonly #service: Service;
+  readonly #arrival: Arrival;
+  /** The client waits for a 100 before it sends its body. */
+  #awaitsContinue: boolean;
+  #body: IncomingMessage;
+  /** Has our response while the handler answers: what we have to say goes beside it. */
+  #run: HandlerRun | undefined;
+
+  constructor(service: Service, arrival: Arrival) {
+    this.#service = service;
+    this.#arrival = arrival;
+    this.#awaitsContinue = arrival.awaitsContinue === true;
+    this.#body = arrival.req;
+    this.res = arrival.res;
+  }
+
+  /** The request's body as it arrives. */
+  get body(): IncomingMessage {
+    return this.#body;
+  }
+
+  /** The request target as the client sent it. */
+  get target(): string {
+    return this.#arrival.target ?? this.#arrival.req.url ?? '/';
+  }
+
+  /** From now on the response is the handler's. */
+  lendTo(run: HandlerRun): void {
+    this.#run = run;
+  }
+
+  /** Frees the request object for the handler: what arrives is ours from now on. */
+  takeBody(): IncomingMessage {
+    if (this.#body === this.#arrival.req) this.#body = takeBody(this.#arrival.req);
+    return this.#body;
+  }
+
+  answer(outcome: Outcome): void {
+    // What a partial first request is answered with names the upload, so that it can be gone on with.
+    if (outcome.kind === 'incomplete') this.isTold = true;
+    this.send(this.head(outcome));
+  }
+
+  send(head: AnswerHead): void {
+    if (this.#run !== undefined) return this.#run.answerBeside(head, this.hold);
+    answer(this.#body, this.res, head, this.#service.settings, this.#awaitsContinue);
+  }
+
+  /** 103 (Checkpoint); says whether it was sent. */
+  inform(received: readonly Range[]): boolean {
+    return sendInformation(this.#arrival.req, this.res, this.head({ kind: 'checkpoint', received }));
+  }
+
+  /** 100 (Continue), to a client that waits for it. */
+  proceed(): void {
+    if (!this.#awaitsContinue) return;
+    this.#awaitsContinue = false;
+    this.res.writeContinue();
+  }
+
+  /** Where an answer of the handler's own has to wait for the body it did not want: the way to wait. */
+  get hold(): ((end: () => void) => void) | undefined {
+    if (!isUnread(this.#body) || this.#awaitsContinue) return undefined;
+    return (end) => drain(this.#body, this.#service.settings, end);
+  }
+
+  head(outcome: Outcome): AnswerHead {
+    const origin = this.#service.settings.origin(this.#arrival.req);
+    const { dialect } = this.#service;
+    const url = dialect.plainUrl(this.target);
+    return dialect.response(outcome, { identity: this.identity, token: this.token, url, origin });
+  }
+
+  processing(): AnswerHead {
+    return this.head({ kind: 'processing', retryAfterMs });
+  }
+
+  /** Answers with the failure; one that is not the client's is reported. */
+  fail(error: unknown): void {
+    const known = internal(error);
+    if (!(error instanceof UploadError) || known.cause !== undefined) {
+      this.#service.settings.onError(error, { id: known.id });
+    }
+    if (known.code === 'superseded' || known.code === 'idle') {
+      this.#arrival.req.socket.destroy();
+      return;
+    }
+    const head = this.head({ kind: 'failed', error: known });
+    const { fail } = this.#arrival;
+    if (fail === undefined || head.status < 500 || this.#run !== undefined) this.send(head);
+    else fail(Object.assign(known, { statusCode: head.status, headers: head.headers }));
+  }
+}
+
+export const internal = (error: unknown): UploadError =>
+  error instanceof UploadError
+    ? error
+    : new UploadError('invalid_argument', 'internal error', { cause: error });
