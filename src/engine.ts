@@ -1,3 +1,4 @@
+import { setTimeout as timeout } from 'node:timers/promises';
 import { MemoryBudget } from './engine/budget.ts';
 import { Completer, type Completion, type Process } from './engine/completion.ts';
 import { hasExpired, type SweepCounts } from './engine/expiry.ts';
@@ -58,6 +59,9 @@ export interface WriteRequest extends UploadFacts {
   readonly terms?: Terms;
 }
 
+/** How long a handler may take to fail when the server stops. */
+const partingMs = 1000;
+
 /**
  * A request to write that needs no byte: the upload is past that, or the store cannot take this range yet.
  */
@@ -77,6 +81,7 @@ export class Engine {
   readonly #completer: Completer;
   readonly #upkeep: Upkeep;
   readonly #live = new Map<string, LiveUpload>();
+  readonly #streams = new Set<Promise<unknown>>();
   /** Uploads whose last request has gone and whose writer is being closed. */
   #releasing = 0;
   #arrivals = 0;
@@ -211,7 +216,7 @@ export class Engine {
     const lease = await this.#completer.begin(id);
     if (lease === undefined) return undefined;
     const live = this.#acquire(id);
-    return stream({
+    const streaming = stream({
       live,
       lease,
       content: new Follower(live, this.store, lease.record.length, {
@@ -222,6 +227,11 @@ export class Engine {
       run: (content) => this.#completer.stream(id, (record) => process(record, content), lease),
       stop: (reason) => this.#stop(id, reason),
     });
+    const settled = streaming.completion
+      .catch(() => undefined) // its caller is told
+      .finally(() => this.#streams.delete(settled));
+    this.#streams.add(settled);
+    return streaming;
   }
 
   /** See `Upkeep.retryPending`. */
@@ -247,6 +257,8 @@ export class Engine {
       live.reader?.destroy(closing());
     }
     await this.#idle();
+    // Handlers whose body has just ended with an error may give their claims back.
+    await Promise.race([Promise.allSettled(this.#streams), timeout(partingMs, undefined, { ref: false })]);
     await this.store.close();
   }
 

@@ -133,7 +133,7 @@ describe('the packed package', () => {
   });
 
   it('runs as the README shows: the ten-line server and the five-line client', async () => {
-    const server = (await block('js', 'listen(uploads')).replace('8080', '0');
+    const server = (await block('js', 'thank you')).replace('8080', '0');
     await writeFile(join(app, 'server.js'), `${server}\nconsole.log(server.address().port);\n`);
     const port = await start('server.js');
     await writeFile(join(app, 'client.js'), (await block('js', 'upload(')).replace('8080', port));
@@ -141,6 +141,84 @@ describe('the packed package', () => {
     expect(stdout).toBe('201 thank you\n');
     const [name = ''] = await readdir(join(app, 'films'));
     expect(sha256(await readFile(join(app, 'films', name)))).toBe(sha256(film));
+  });
+
+  describe('runs in frameworks as the README shows', () => {
+    beforeAll(async () => {
+      const packages = [
+        'express',
+        'multer',
+        'koa',
+        '@koa',
+        'koa-body',
+        'fastify',
+        '@fastify',
+        'hono',
+        '@hono',
+      ];
+      for (const name of packages) {
+        await symlink(join(root, 'node_modules', name), join(app, 'node_modules', name), 'dir');
+      }
+      // Prints a server's port when it listens, whichever framework has made it.
+      const told = [
+        `import { Server } from 'node:net';`,
+        `const { listen } = Server.prototype;`,
+        `Server.prototype.listen = function (...args) {`,
+        `  this.once('listening', () => console.log(this.address().port));`,
+        `  return listen.apply(this, args);`,
+        `};`,
+      ];
+      await writeFile(join(app, 'told.js'), told.join('\n'));
+    });
+
+    it.each(['express', 'koa', 'fastify', 'hono'])(
+      '%s: a form in two parts, on two connections, and its answer once more',
+      async (name) => {
+        const code = await block('js', `framework: '${name}'`);
+        await writeFile(join(app, `${name}.js`), code.replace('8080', '0'));
+        const port = await start('--import', './told.js', `${name}.js`);
+        const form = new FormData();
+        form.append('photo', new Blob([new Uint8Array(film.subarray(0, 900_000))]), 'photo.jpg');
+        const response = new Response(form);
+        const type = response.headers.get('content-type') ?? '';
+        const bytes = new Uint8Array(await response.arrayBuffer());
+        const url = `http://127.0.0.1:${port}`;
+        const post = (target: string, range: string, body?: Uint8Array<ArrayBuffer>): Promise<Response> =>
+          fetch(url + target, {
+            method: 'POST',
+            redirect: 'manual',
+            headers: {
+              'Content-Type': type,
+              'Content-Range': `bytes ${range}/${bytes.length}`,
+              Connection: 'close',
+            },
+            ...(body && { body }),
+          });
+        const place = (await post('/photos', '*')).headers.get('location') ?? '';
+        const first = await post(place, '0-299999', bytes.subarray(0, 300_000));
+        expect([first.status, first.headers.get('range')]).toEqual([308, 'bytes=0-299999']);
+        const answer = await post(place, `300000-${bytes.length - 1}`, bytes.subarray(300_000));
+        const expected = { framework: name, name: 'photo.jpg', bytes: 900_000 };
+        expect([answer.status, await answer.json()]).toEqual([201, expected]);
+        const again = await post(place, '*');
+        expect([again.status, await again.json()]).toEqual([201, expected]);
+      },
+    );
+  });
+
+  it('streams as the README shows', async () => {
+    const code = (await block('js', "mode: 'stream'")).replace('8080', '0');
+    await writeFile(join(app, 'stream.js'), `${code}\nconsole.log(server.address().port);\n`);
+    const url = `http://127.0.0.1:${await start('stream.js')}/`;
+    const client = `
+      import { upload } from 'resumable-http/client';
+      const headers = { 'Content-Type': process.argv[2] };
+      const { status, body = '' } = await upload('${url}', './film.mp4', { headers }).result.catch((error) => error);
+      console.log(status, String(body));`;
+    await writeFile(join(app, 'stream-client.js'), client);
+    const sent = (type: string) => run(process.execPath, ['stream-client.js', type], { cwd: app });
+    expect((await sent('video/mp4')).stdout).toBe(`200 ${sha256(film)}\n`);
+    expect((await sent('text/plain')).stdout).toBe('415 \n');
   });
 
   it.runIf(spawnSync('curl', ['--version']).status === 0)(

@@ -6,8 +6,8 @@ import type { LiveReader, LiveUpload } from './live-upload.ts';
 
 const readBytes = 256 * 1024;
 
-/** How often it is looked whether another process has stored more, or whether nobody sends any more. */
-const lookMs = 250;
+/** How often it is looked whether another process has stored more: seldom while somebody sends to this one. */
+const lookMs = { alone: 500, beside: 5000 };
 
 export interface FollowerOptions {
   /** How long nobody may be sending before the body errors. */
@@ -87,7 +87,7 @@ export class Follower extends Readable implements LiveReader {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    clearInterval(this.#clock);
+    clearTimeout(this.#clock);
     this.#source?.destroy();
     this.#isHungry = false;
     this.#live.onSafe.delete(this.#onSafe);
@@ -137,13 +137,19 @@ export class Follower extends Readable implements LiveReader {
     if (this.#isHungry) return;
     this.#isHungry = true;
     this.#lastSeen = Date.now();
-    this.#clock = setInterval(() => void this.#look(), lookMs);
+    this.#setClock();
     this.#live.hurry();
   }
 
   #sate(): void {
     this.#isHungry = false;
-    clearInterval(this.#clock);
+    clearTimeout(this.#clock);
+  }
+
+  #setClock(): void {
+    const left = this.#lastSeen + this.#options.resumeTimeoutMs - Date.now();
+    const next = this.#live.transfers.size > 0 ? lookMs.beside : lookMs.alone;
+    this.#clock = setTimeout(() => void this.#look(), Math.max(1, Math.min(next, left)));
   }
 
   async #look(): Promise<void> {
@@ -162,7 +168,9 @@ export class Follower extends Readable implements LiveReader {
       this.#lastSeen = Date.now();
     }
     this.#advance();
-    if (this.#isHungry && Date.now() - this.#lastSeen >= this.#options.resumeTimeoutMs) {
+    if (!this.#isHungry || this.destroyed) return;
+    if (Date.now() - this.#lastSeen < this.#options.resumeTimeoutMs) this.#setClock();
+    else {
       const facts = { id: this.#live.id, offset: this.#position, expected: this.#length };
       this.destroy(new UploadError('interrupted', 'nobody has sent the rest in time', facts));
     }

@@ -39,7 +39,7 @@ export class BodySource implements TransferSource {
       this.#settle = resolve;
       if (this.#reason !== undefined) return this.#end({ kind: 'stopped', reason: this.#reason });
       if (this.#req.destroyed && !this.#req.readableEnded) return this.#end({ kind: 'cut' });
-      if (this.#req.readableEnded) return this.#end({ kind: 'stopped', reason: bodyConsumed() });
+      if (this.#req.readableDidRead) return this.#end({ kind: 'stopped', reason: bodyConsumed() });
       this.#clock = setTimeout(this.#onIdle, this.#idleMs);
       this.#req
         .on('data', this.#onData)
@@ -97,5 +97,5 @@ const ignore = (): void => undefined;
 /** Else the request would wait for bytes that somebody else has had. */
 const bodyConsumed = (): UploadError =>
   new UploadError('invalid_argument', 'the body was read already: put resumable before any body parser', {
-    cause: new Error('the request had ended before its upload began'),
+    cause: new Error('bytes had been read from the request before its upload began'),
   });

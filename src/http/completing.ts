@@ -62,7 +62,7 @@ export class Completing {
     } catch (error) {
       if (!run.hasStarted) throw error;
       settings.onError(error, { id });
-      run.replace(this.#failure(internal(error)));
+      run.replace(this.#failure(internal(error)), this.#reply.hold);
     } finally {
       patience.cancel();
     }
@@ -73,13 +73,13 @@ export class Completing {
     if (completion.kind === 'finished' && !run.isAnswer(completion.record)) {
       // "An operation that has already completed": answered as it was, and never processed again.
       const { response = '' } = completion.record;
-      if (run.hasStarted) run.replace(decodeResponse(response));
+      if (run.hasStarted) run.replace(decodeResponse(response), reply.hold);
       else reply.send(decodeResponse(response));
     } else if (run.hasStarted && completion.kind !== 'running') {
       run.respond(reply.hold);
       // A client that has heard of the failure and has no way to come back will begin anew.
       if (completion.kind === 'failed' && !reply.isTold && !reply.res.destroyed) await this.#forget();
-    } else if (run.hasStarted) run.replace(reply.processing());
+    } else if (run.hasStarted) run.replace(reply.processing(), reply.hold);
     else reply.send(reply.processing());
   }
 

@@ -102,7 +102,7 @@ export class HandlerRun {
    */
   respond(hold?: (end: () => void) => void): void {
     if (this.#instead === undefined && !this.#isRerun) this.#capture?.send(hold);
-    else this.replace(problemResponse(this.#instead ?? new UploadError('handler_failed', 'failed')));
+    else this.replace(problemResponse(this.#instead ?? new UploadError('handler_failed', 'failed')), hold);
   }
 
   /** Whether the stored answer is the one of this run: another attempt may have come before it. */
@@ -123,8 +123,8 @@ export class HandlerRun {
   }
 
   /** See `ResponseCapture.replace`. */
-  replace(head: AnswerHead): void {
-    this.#capture?.replace(head);
+  replace(head: AnswerHead, hold?: (end: () => void) => void): void {
+    this.#capture?.replace(head, hold);
   }
 
   /** See `ResponseCapture.answerBeside`. */

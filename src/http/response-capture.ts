@@ -102,7 +102,8 @@ export class ResponseCapture {
       this.res.emit('close');
     } else if (hold !== undefined) {
       this.res.shouldKeepAlive = false;
-      if (!this.#flowing) this.res.write(Buffer.concat(this.#chunks));
+      if (!this.#flowing) this.res.flushHeaders();
+      for (const chunk of this.#chunks) this.res.write(chunk);
       hold(() => this.res.end(done));
     } else if (this.#flowing) this.res.end(done);
     else if (this.#bytes > 0 && this.#bytes <= oneWriteBytes && !this.#own.has('end')) {
@@ -113,9 +114,9 @@ export class ResponseCapture {
 
   /**
    * Sends this instead of what the handler wrote, if that is still possible; otherwise the response visibly
-   * breaks off.
+   * breaks off. `hold` is that of `send`.
    */
-  replace(head: AnswerHead): void {
+  replace(head: AnswerHead, hold?: (end: () => void) => void): void {
     this.#show();
     if (this.#isGone()) return;
     if (this.#flowing) {
@@ -125,8 +126,14 @@ export class ResponseCapture {
     for (const name of this.res.getHeaderNames()) this.res.removeHeader(name);
     for (const [name, value] of Object.entries(this.#before))
       if (value !== undefined) this.res.setHeader(name, value);
+    if (hold !== undefined) this.res.shouldKeepAlive = false;
     this.res.writeHead(head.status, head.reason, { ...head.headers });
-    this.res.end(head.body);
+    if (hold === undefined) this.res.end(head.body);
+    else {
+      this.res.flushHeaders();
+      if (head.body !== undefined) this.res.write(head.body);
+      hold(() => this.res.end());
+    }
   }
 
   /**
