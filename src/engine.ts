@@ -39,7 +39,7 @@ export type RemovalReason =
   | 'aborted'
   /** Nobody has gone on with it in time. */
   | 'expired'
-  /** Its connection broke before its client was told how to come back. */
+  /** Its client was never told how to come back, and its connection broke or its handler failed. */
   | 'dropped'
   /** The application has called `remove`. */
   | 'removed';

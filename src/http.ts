@@ -31,11 +31,12 @@ export function resumable(
 export function resumable(options: ResumableOptions, handler: Handler): ResumableListener;
 export function resumable(options: ResumableOptions, handler: Handler): ResumableListener {
   const service = uploadService(options);
-  const serve = (req: IncomingMessage, res: ServerResponse, awaitsContinue: boolean): void =>
+  const serve = (req: IncomingMessage, res: ServerResponse, awaitsContinue: boolean): void => {
     service.serve({ req, res, handler, awaitsContinue }, () => {
       if (awaitsContinue) res.writeContinue();
       handler(req, res);
     });
+  };
   const listener = (req: IncomingMessage, res: ServerResponse): void => serve(req, res, false);
   return Object.assign(listener, service.operations, {
     checkContinue: (req: IncomingMessage, res: ServerResponse) => serve(req, res, true),

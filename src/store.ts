@@ -210,8 +210,11 @@ export interface StoreWriter {
    * since the last call (empty when there were none). After a rejection nothing counts as stored that may not
    * be safe, and the writer can only be closed: on Linux a second fsync of pages that failed once proves
    * nothing.
+   *
+   * With `all` false (true by default) a store may leave for later what it would have to write twice, once by itself
+   * and once with what comes behind it.
    */
-  sync(): Promise<readonly Range[]>;
+  sync(all?: boolean): Promise<readonly Range[]>;
 
   /** Closes without syncing. Harmless when repeated. */
   close(): Promise<void>;

@@ -3,24 +3,31 @@ import type { ResumableOptions } from '../http/options.ts';
 import { type UploadOperations, uploadService } from '../http/service.ts';
 import type { Upload } from '../http/upload.ts';
 
-/** What is used of a Fastify request, and what is added to it. */
-interface FastifyRequest {
-  readonly raw: IncomingMessage;
-  readonly originalUrl: string;
-  readonly query: unknown;
-  readonly routeOptions: { readonly config: object };
-  /** The upload, on a resumable route; undefined for a request that is none. In stream mode a `StreamedUpload`. */
-  upload?: Upload | undefined;
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    resumable?: boolean | undefined;
+  }
+  interface FastifyInstance {
+    uploads: UploadOperations;
+  }
+  interface FastifyRequest {
+    /** The upload, on a resumable route; undefined for a request that is none. In stream mode a `StreamedUpload`. */
+    upload?: Upload | undefined;
+  }
 }
 
-/** … and of an instance. */
-interface FastifyInstance {
-  decorate(name: string, value: UploadOperations): unknown;
+/** What is used of a Fastify request, and of an instance. */
+interface Request {
+  readonly raw: IncomingMessage & { originalUrl?: string };
+  readonly query: unknown;
+  readonly routeOptions: { readonly config: { readonly resumable?: boolean | undefined } };
+  upload?: Upload | undefined;
+}
+type Hook = (request: Request, reply: { raw: ServerResponse }, done: (error?: Error) => void) => void;
+interface Instance {
+  decorate(name: string, value: UploadOperations): Instance;
   decorateRequest(name: string): unknown;
-  addHook(
-    name: 'onRequest',
-    hook: (request: FastifyRequest, reply: { raw: ServerResponse }, done: (error?: Error) => void) => void,
-  ): unknown;
+  addHook(name: 'onRequest', hook: Hook): unknown;
   addHook(name: 'onClose', hook: () => Promise<void>): unknown;
 }
 
@@ -28,27 +35,24 @@ interface FastifyInstance {
  * Makes the routes resumable that say so: `app.register(resumable, { store })`, and then
  * `app.post('/photos', { config: { resumable: true } }, handler)`. `request.upload` is the upload, and `app.uploads`
  * the few things to do with uploads outside any request. For Fastify 5, with any body parser. The service ends with
- * the instance.
- *
- * The store's and the library's own failures go to the error handler, with their `statusCode`. What the route answers
- * with 5xx is a failure too: the bytes are kept, and the route is entered again when its client asks again.
+ * the instance. The store's and the library's own failures go to the error handler, with their `statusCode`. What the
+ * route answers with 5xx is a failure too: the bytes are kept, and it is entered again when its client asks again.
  */
-export const resumable = async (app: FastifyInstance, options: ResumableOptions): Promise<void> => {
+export const resumable = async (app: Instance, options: ResumableOptions): Promise<void> => {
   const service = uploadService(options);
-  const { sessionParameter = 'upload_id' } = options;
-  app.decorate('uploads', service.operations);
-  app.decorateRequest('upload');
+  app.decorate('uploads', service.operations).decorateRequest('upload');
   app.addHook('onClose', () => service.operations.close());
   app.addHook('onRequest', (request, reply, done) => {
-    if (!('resumable' in request.routeOptions.config) || !request.routeOptions.config.resumable)
-      return done();
+    if (!request.routeOptions.config.resumable) return done();
+    const { raw: req } = request;
     const handler = ({ upload }: { upload?: Upload }): void => {
       request.upload = upload;
-      Reflect.deleteProperty(request.query as object, sessionParameter);
+      const value = service.plainUrl(req.originalUrl ?? req.url ?? '/'); // Fastify keeps what a hook has asked for
+      for (const it of [req, request]) Object.defineProperty(it, 'originalUrl', { value, writable: true });
+      Reflect.deleteProperty(request.query as object, options.sessionParameter ?? 'upload_id');
       done();
     };
-    const { raw: req, originalUrl: target } = request;
-    service.serve({ req, res: reply.raw, handler, isBound: true, target, fail: done }, done);
+    service.serve({ req, res: reply.raw, handler, isBound: true, target: req.originalUrl, fail: done }, done);
   });
 };
 

@@ -3,13 +3,20 @@ import type { ResumableOptions } from '../http/options.ts';
 import { type UploadOperations, uploadService } from '../http/service.ts';
 import type { Upload } from '../http/upload.ts';
 
+declare module 'koa' {
+  interface ExtendableContext {
+    /** The upload, behind `resumable`; undefined for a request that is none. In stream mode a `StreamedUpload`. */
+    upload?: Upload | undefined;
+  }
+}
+
 /** What is used of a Koa context, and what is added to it. */
 export interface KoaContext {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
+  readonly request: object;
   originalUrl: string;
-  respond?: boolean;
-  /** The upload, behind `resumable`; undefined for a request that is none. In stream mode a `StreamedUpload`. */
+  respond?: boolean | undefined;
   upload?: Upload | undefined;
 }
 
@@ -30,6 +37,7 @@ export const resumable = (options: ResumableOptions): ResumableMiddleware => {
   const middleware = (context: KoaContext, next: () => Promise<unknown>): Promise<void> =>
     new Promise((resolve, reject) => {
       const { req, res, originalUrl } = context;
+      context.respond = false; // until the answer is Koa's to give
       const enter = (): void => {
         context.respond = true;
         next().then(() => resolve(), reject);
@@ -37,15 +45,16 @@ export const resumable = (options: ResumableOptions): ResumableMiddleware => {
       const handler = ({ upload }: { upload?: Upload }): void => {
         context.upload = upload;
         context.originalUrl = service.plainUrl(originalUrl);
+        // `ctx.URL` is kept from when it is first asked for.
+        Object.assign(context.request, { originalUrl: context.originalUrl, memoizedURL: undefined });
         enter();
       };
       const fail = (error: Error): void => {
         context.respond = true;
         reject(error);
       };
-      context.respond = false; // until the answer is Koa's to give
-      res.once('close', resolve);
-      service.serve({ req, res, handler, isBound: true, target: originalUrl, fail }, enter);
+      const ended = service.serve({ req, res, handler, isBound: true, target: originalUrl, fail }, enter);
+      ended?.then(() => context.respond || resolve());
     });
   return Object.assign(middleware, service.operations);
 };

@@ -80,6 +80,12 @@ export class Follower extends Readable implements LiveReader {
     this.#advance();
   }
 
+  left(): void {
+    if (!this.#isHungry) return;
+    this.#lastSeen = Date.now();
+    this.#setClock();
+  }
+
   override _read(): void {
     this.#isWanted = true;
     if (this.#source === undefined) this.#advance();
@@ -147,6 +153,7 @@ export class Follower extends Readable implements LiveReader {
   }
 
   #setClock(): void {
+    clearTimeout(this.#clock);
     const left = this.#lastSeen + this.#options.resumeTimeoutMs - Date.now();
     const next = this.#live.transfers.size > 0 ? lookMs.beside : lookMs.alone;
     this.#clock = setTimeout(() => void this.#look(), Math.max(1, Math.min(next, left)));

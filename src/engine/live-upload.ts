@@ -12,6 +12,8 @@ export interface LiveReader {
   readonly isHungry: boolean;
   /** The length of the whole has become known. */
   bound(length: number): void;
+  /** The last that was sending to this process has gone: now it is others that may. */
+  left(): void;
   /** There will be no more. */
   destroy(reason: UploadError): void;
 }
@@ -147,11 +149,12 @@ export class LiveUpload {
 
   /**
    * Makes safe what was written before this call. Of many callers at once, the first begins a sync and all
-   * others share the next: it is the one that covers their bytes.
+   * others share the next: it is the one that covers their bytes. Without `all`, only what costs the store nothing
+   * extra.
    */
-  checkpoint(): Promise<void> {
+  checkpoint(all = true): Promise<void> {
     if (this.#running === undefined) {
-      this.#running = this.#sync().finally(() => {
+      this.#running = this.#sync(all).finally(() => {
         this.#running = undefined;
         if (this.#unsafeBytes > 0) this.#schedule(0); // they came while the sync was under way
       });
@@ -242,10 +245,10 @@ export class LiveUpload {
 
   /** Beside the stream, for nobody in particular; `#sync` tells the transfers when it fails. */
   #checkpointBeside(): void {
-    this.checkpoint().catch(() => undefined);
+    this.checkpoint(false).catch(() => undefined);
   }
 
-  async #sync(): Promise<void> {
+  async #sync(all: boolean): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#unsafeBytes = 0;
@@ -253,7 +256,8 @@ export class LiveUpload {
     if (promised === undefined) return;
     try {
       const writer = await promised;
-      for (const { start, end } of await writer.sync()) this.#stored(start, end);
+      for (const { start, end } of await writer.sync(all)) this.#stored(start, end);
+      if (!all && this.written.size > this.safe.size) this.#schedule(0); // the store has kept some for later
     } catch (cause) {
       const error = storeError(cause, this.id);
       if (this.#writer === promised) await this.#giveUp(promised, error);

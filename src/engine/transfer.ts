@@ -283,5 +283,6 @@ export class Transfer {
       });
     }
     this.#upload.transfers.delete(this);
+    if (this.#upload.transfers.size === 0) this.#upload.reader?.left();
   }
 }

@@ -29,6 +29,11 @@ export class BodySource implements TransferSource {
     this.#idleMs = idleMs;
   }
 
+  /** Throws where somebody has read the body already: before anything is begun that would wait for it. */
+  assertUnread(): void {
+    if (this.#req.readableEnded) throw bodyConsumed();
+  }
+
   /**
    * Resolves when the body has ended in one way or another; then nothing of ours listens to the request any
    * more. After a clean end the request has emitted 'close' too, so its stream is at rest.
@@ -94,7 +99,6 @@ export class BodySource implements TransferSource {
 /** An aborted request errors and then closes; 'close' is what counts. */
 const ignore = (): void => undefined;
 
-/** Else the request would wait for bytes that somebody else has had. */
 const bodyConsumed = (): UploadError =>
   new UploadError('invalid_argument', 'the body was read already: put resumable before any body parser', {
     cause: new Error('bytes had been read from the request before its upload began'),

@@ -30,10 +30,13 @@ const secret = ['authorization', 'cookie', 'proxy-authorization'] as const;
 
 /**
  * Whether a request looks as the application will see it: at its own URL, with a length that is that of the
- * whole.
+ * whole, and not waiting for a 100 that it has had.
  */
 export const isOriginal = ({ headers, url }: IncomingMessage, plainUrl: string): boolean =>
-  url === plainUrl && headers['content-range'] === undefined && headers['content-length'] !== undefined;
+  url === plainUrl &&
+  headers['content-range'] === undefined &&
+  headers['content-length'] !== undefined &&
+  headers.expect === undefined;
 
 export const captureContext = (req: IncomingMessage, url: string, ownIfMatch: boolean): string => {
   const headers: IncomingHttpHeaders = {};

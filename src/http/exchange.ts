@@ -9,7 +9,7 @@ import { pathOf } from '../protocol/session-url.ts';
 import { type BodyEnd, BodySource } from './body.ts';
 import { Completing, type Running } from './completing.ts';
 import { captureContext, isOriginal } from './context.ts';
-import { checkedTerms, oneAtATime, refusalHead, statusOf } from './hooks.ts';
+import { checkedTerms, oneAtATime, type Refusal, refusalHead, statusOf } from './hooks.ts';
 import type { Handler, Settings } from './options.ts';
 import { internal, Reply } from './reply.ts';
 import { noteAddresses } from './request-halves.ts';
@@ -97,7 +97,7 @@ export class Exchange {
       identity.by === 'none' ? undefined : await engine.find(this.#id(identity)).catch(unlessGone);
     const refusal = await settings.authorize?.(this.#arrival.req, stored && statusOf(stored));
     if (refusal === undefined) return true;
-    this.#reply.send(refusalHead(refusal));
+    this.#refuse(refusal);
     return false;
   }
 
@@ -168,6 +168,8 @@ export class Exchange {
     this.#service.streams.get(id)?.run.addTrailers(this.#reply.body);
     try {
       await this.#afterBody(session, end, own);
+    } catch (error) {
+      this.fail(error); // first: what ended the body has failed its handler too, and says more
     } finally {
       if (own?.run.isAwaited === false) this.#leave(own);
     }
@@ -190,6 +192,7 @@ export class Exchange {
   ): Promise<BodyEnd> {
     let endPush: () => Promise<void> = async () => undefined;
     try {
+      source.assertUnread();
       endPush = await this.#push(session, command);
       await begin();
       this.#reply.proceed();
@@ -305,8 +308,13 @@ export class Exchange {
     const said = await settings.onCreate?.(req, { id, length });
     if (said === undefined) return { metadata };
     if (!('refuse' in said)) return checkedTerms({ ...said, metadata: { ...metadata, ...said.metadata } });
-    this.#reply.send(refusalHead(said.refuse));
+    this.#refuse(said.refuse);
     return undefined;
+  }
+
+  #refuse(refusal: Refusal): void {
+    const unknown = this.#reply.head({ kind: 'failed', error: new UploadError('not_found', 'refused') });
+    this.#reply.send(refusalHead(refusal, unknown));
   }
 
   #captureContext(): string {

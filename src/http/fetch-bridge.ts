@@ -2,7 +2,7 @@ import { IncomingMessage, type OutgoingHttpHeaders, ServerResponse, STATUS_CODES
 import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { ReadableStream } from 'node:stream/web';
+import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/web';
 import { type AnswerHead, beside } from './answer.ts';
 
 // Between the web's `Request` and `Response` and the objects of `node:http`, for servers that only show the former.
@@ -30,8 +30,11 @@ export const fromRequest = (request: Request): IncomingMessage => {
     return req;
   }
   if (!headers.has('content-length')) req.headers['transfer-encoding'] = 'chunked';
-  const reader = body.getReader();
+  if (request.bodyUsed || body.locked) Object.defineProperty(req, 'readableEnded', { value: true });
+  // Not before somebody wants it: what is no upload is read from the request itself.
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   const pull = async (): Promise<void> => {
+    reader ??= body.getReader();
     const { done, value } = await reader.read();
     if (done) req.complete = true;
     req.push(done ? null : value);
@@ -132,6 +135,11 @@ export class FetchResponse extends ServerResponse {
   }
 
   override flushHeaders(): void {
+    this.#begin();
+  }
+
+  /** Private: the methods of a response that is captured are not its own for a while. */
+  #begin(): void {
     if (this.#hasBegun || this.destroyed) return;
     this.#hasBegun = true;
     const { statusCode: status, statusMessage } = this;
@@ -141,7 +149,7 @@ export class FetchResponse extends ServerResponse {
   }
 
   override write(chunk: string | Uint8Array, ...rest: unknown[]): boolean {
-    this.flushHeaders();
+    this.#begin();
     const encoding = typeof rest[0] === 'string' ? (rest[0] as BufferEncoding) : 'utf8';
     const goesOn = this.#body.push(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
     const done = rest.find((item): item is Callback => typeof item === 'function');
@@ -153,7 +161,7 @@ export class FetchResponse extends ServerResponse {
     if (this.#hasEnded) return this;
     const [chunk] = rest;
     if (typeof chunk === 'string' || chunk instanceof Uint8Array) this.write(chunk, rest[1]);
-    this.flushHeaders();
+    this.#begin();
     this.#hasEnded = true;
     this.#body.push(null);
     const done = rest.find((item): item is Callback => typeof item === 'function');

@@ -144,8 +144,8 @@ export class HandlerRun {
     const stand = (): void => {
       req.socket = standIn(req.socket);
     };
-    if (req.socket.destroyed) stand();
-    else capture.onGone = stand;
+    if (req.socket.readable) capture.onGone = stand;
+    else stand();
     this.#isRerun = this.hasStarted;
     this.#capture ??= capture;
     this.#held = req;

@@ -2,7 +2,6 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { RemovalReason } from '../engine.ts';
 import { UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
-import { problemResponse } from '../protocol/problem.ts';
 import type { StoredUpload } from '../store.ts';
 import type { AnswerHead } from './answer.ts';
 
@@ -92,27 +91,30 @@ export const checkedTerms = <T extends UploadTerms>(terms: T): T => {
   return terms;
 };
 
-/** The response that a refusal is. */
-export const refusalHead = (refusal: Refusal): AnswerHead => {
+/** The response that a refusal is; `unknown` is that of an upload that never was. */
+export const refusalHead = (refusal: Refusal, unknown: AnswerHead): AnswerHead => {
   const { status, headers, body } =
     typeof refusal === 'number' ? ({ status: refusal } as Exclude<Refusal, number>) : refusal;
   if (!Number.isInteger(status) || status < 400 || status > 599) {
     throw new UploadError('invalid_argument', 'a refusal has a status of 4xx or 5xx', { actual: status });
   }
+  if (status === 404 && body === undefined) return { ...unknown, headers: merged(unknown.headers, headers) };
   const reason = STATUS_CODES[status] ?? 'Refused';
-  if (status === 404 && body === undefined) {
-    const plain = problemResponse(new UploadError('not_found', 'refused'));
-    return { ...plain, headers: { ...plain.headers, ...headers } };
-  }
   const text = body ?? JSON.stringify({ type: 'about:blank', title: reason, status, code: 'refused' });
-  const type = body === undefined ? 'application/problem+json' : 'text/plain; charset=utf-8';
-  const length = String(Buffer.byteLength(text));
-  return {
-    status,
-    reason,
-    headers: { 'Content-Type': type, 'Cache-Control': 'no-store', ...headers, 'Content-Length': length },
-    body: text,
+  const fields = {
+    'Content-Type': body === undefined ? 'application/problem+json' : 'text/plain; charset=utf-8',
+    'Cache-Control': 'no-store',
+    'Content-Length': String(Buffer.byteLength(text)),
   };
+  return { status, reason, headers: merged(fields, headers), body: text };
+};
+
+/** Our fields, and the application's: in their place, however it writes their names. But the length is known here. */
+const merged = (ours: AnswerHead['headers'], theirs: Readonly<Record<string, string>> = {}) => {
+  const said = new Map(Object.entries(theirs).map(([name, value]) => [name.toLowerCase(), [name, value]]));
+  said.delete('content-length');
+  const kept = Object.entries(ours).filter(([name]) => !said.has(name.toLowerCase()));
+  return Object.fromEntries([...kept, ...said.values()]) as AnswerHead['headers'];
 };
 
 /** Calls `hook` once at a time: what is asked for meanwhile is one more call, with what is true then. */

@@ -6,7 +6,7 @@ import { type AnswerHead, answer, drain, isUnread } from './answer.ts';
 import type { Arrival, Service } from './exchange.ts';
 import type { HandlerRun } from './handler-run.ts';
 import { sendInformation } from './informational.ts';
-import { takeBody } from './request-halves.ts';
+import { returnBody, takeBody } from './request-halves.ts';
 
 /** How soon to ask again for an answer that another process is working on. */
 const retryAfterMs = 1000;
@@ -101,7 +101,7 @@ export class Reply {
   /** Answers with the failure; one that is not the client's is reported. */
   fail(error: unknown): void {
     const known = internal(error);
-    if (!(error instanceof UploadError) || known.cause !== undefined) {
+    if (known.code === 'invalid_argument' || known.cause !== undefined) {
       this.#service.settings.onError(error, { id: known.id });
     }
     if (known.code === 'superseded' || known.code === 'idle') {
@@ -110,8 +110,10 @@ export class Reply {
     }
     const head = this.head({ kind: 'failed', error: known });
     const { fail } = this.#arrival;
-    if (fail === undefined || head.status < 500 || this.#run !== undefined) this.send(head);
-    else fail(Object.assign(known, { statusCode: head.status, headers: head.headers }));
+    if (fail === undefined || head.status < 500 || this.#run !== undefined) return this.send(head);
+    // An error handler may read the body to its end, so that the client gets to read the answer.
+    if (this.#body !== this.#arrival.req) returnBody(this.#arrival.req);
+    fail(Object.assign(known, { statusCode: head.status, headers: head.headers }));
   }
 }
 

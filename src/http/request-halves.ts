@@ -23,6 +23,8 @@ export const takeBody = (req: IncomingMessage): IncomingMessage => {
   const wire = Object.create(req) as IncomingMessage & Parts;
   const { _readableState, _read } = req as IncomingMessage & Partial<Parts>;
   Object.assign(wire, { push, _read, _destroy, destroy });
+  // Once it is gone, the request has a stand-in for it, which is not to end with this body.
+  Object.assign(wire, { socket: req.socket });
   // Listeners stay with the request; the state, and with it what is buffered, moves.
   Object.assign(wire, { _readableState, _events: Object.create(null), _eventsCount: 0, _consumed: false });
   Object.assign(req, {
@@ -37,15 +39,27 @@ export const takeBody = (req: IncomingMessage): IncomingMessage => {
   return wire;
 };
 
+/** Undoes `takeBody`, while the request has been given no other body. */
+export const returnBody = (req: IncomingMessage): void => {
+  for (const name of ['push', 'destroy']) Reflect.deleteProperty(req, name);
+  Object.assign(req, { _consumed: false });
+};
+
 /** The body of a request that it was given is delivered by its stream's own method. */
 export const pushOwn = (req: IncomingMessage, chunk: Buffer | null): boolean => push.call(req, chunk);
 
-const addresses = ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort'] as const;
+const remote = ['remoteAddress', 'remotePort', 'remoteFamily'] as const;
+const local = ['localAddress', 'localPort', 'localFamily'] as const;
 
-/** Has the connection note who is at its other end, which nobody can ask once it is gone. */
+/** Node keeps the one end of a connection that is gone, once it was asked for; this keeps the other. */
+const localEnds = new WeakMap<Socket, Pick<Socket, (typeof local)[number]>>();
+
+/** Notes who is at both ends of a connection, which nobody can ask once it is gone. */
 export const noteAddresses = (socket: Socket): void => {
   void socket.remoteAddress;
-  void socket.localAddress;
+  if (localEnds.has(socket)) return;
+  const { localAddress, localPort, localFamily } = socket;
+  localEnds.set(socket, { localAddress, localPort, localFamily } as Socket);
 };
 
 /**
@@ -54,7 +68,8 @@ export const noteAddresses = (socket: Socket): void => {
  */
 export const standIn = (gone: Socket): Socket => {
   const socket = new Socket();
-  for (const name of addresses) Object.defineProperty(socket, name, { value: gone[name] });
+  for (const name of remote) Object.defineProperty(socket, name, { value: gone[name] });
+  for (const name of local) Object.defineProperty(socket, name, { value: localEnds.get(gone)?.[name] });
   if ('encrypted' in gone) Object.assign(socket, { encrypted: gone.encrypted });
   return socket;
 };

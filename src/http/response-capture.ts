@@ -17,10 +17,18 @@ type Chunk = string | Uint8Array;
 /** Up to here a body is sent as text: then Node makes one write of head and body, which costs half of two. */
 const oneWriteBytes = 16 * 1024;
 
+/** How a connection says that its client has gone, or is about to. */
+const endings = ['end', 'error', 'close'] as const;
+
 /** Where a captured response keeps its capture. */
 const capture = Symbol('capture');
 
-type Captured = ServerResponse & { [capture]: ResponseCapture };
+type Captured = ServerResponse & { [capture]: ResponseCapture; __onFinished?: Partial<Watchers> | null };
+
+/** What the package `on-finished`, which is in Express and Koa, has of a response: those it is to tell of its end. */
+interface Watchers {
+  readonly queue: ((error: null, res: ServerResponse) => void)[];
+}
 
 /** The methods of a response that are ours while the handler writes, by the names they hide. */
 type Method = 'writeHead' | 'write' | 'end' | 'flushHeaders' | 'destroy' | 'emit';
@@ -48,6 +56,8 @@ export class ResponseCapture {
   readonly #callbacks: Callback[] = [];
   /** What Node has noted on the response since the client went away. */
   #gone: { destroyed: boolean; _closed: boolean; socket: unknown } | undefined;
+  #watchersBefore: unknown;
+  #watchers: Watchers | undefined;
   /** Another connection's response, which gets what is too long to be stored when the handler's own is gone. */
   #beside: ServerResponse | undefined;
   #chunks: Buffer[] = [];
@@ -63,7 +73,7 @@ export class ResponseCapture {
     this.res = res;
     this.#socket = res.req.socket;
     this.#limit = limit;
-    this.#offWire = !hasClient;
+    this.#offWire = !hasClient || res.destroyed || this.#socket.destroyed;
     this.#before = { ...res.getHeaders() };
     let resolve: (captured: CapturedResponse) => void = () => undefined;
     let reject: (error: Error) => void = () => undefined;
@@ -92,23 +102,24 @@ export class ResponseCapture {
    */
   send(hold?: (end: () => void) => void): void {
     this.#show();
-    const done = (): void => {
-      for (const callback of this.#callbacks) callback();
-    };
     if (this.#isGone()) {
       if (this.#flowing) this.#beside?.end();
-      done();
+      for (const callback of this.#callbacks) callback();
       this.res.emit('finish');
       this.res.emit('close');
-    } else if (hold !== undefined) {
+      this.#chunks = [];
+      return;
+    }
+    // Not given to `end`: that of other middleware may know no callback.
+    for (const callback of this.#callbacks) this.res.once('finish', () => callback());
+    if (hold !== undefined) {
       this.res.shouldKeepAlive = false;
-      if (!this.#flowing) this.res.flushHeaders();
-      for (const chunk of this.#chunks) this.res.write(chunk);
-      hold(() => this.res.end(done));
-    } else if (this.#flowing) this.res.end(done);
+      if (!this.#flowing) this.res.write(Buffer.concat(this.#chunks));
+      hold(() => this.res.end());
+    } else if (this.#flowing) this.res.end();
     else if (this.#bytes > 0 && this.#bytes <= oneWriteBytes && !this.#own.has('end')) {
-      this.res.end(Buffer.concat(this.#chunks).toString('latin1'), 'latin1', done);
-    } else this.res.end(Buffer.concat(this.#chunks), done); // head and body at once: Node then knows the length
+      this.res.end(Buffer.concat(this.#chunks).toString('latin1'), 'latin1');
+    } else this.res.end(Buffer.concat(this.#chunks)); // head and body at once: Node then knows the length
     this.#chunks = [];
   }
 
@@ -198,34 +209,49 @@ export class ResponseCapture {
       },
     },
     closed: { configurable: true, get: () => false },
+    // It would ask the socket, and end the file or stream that a handler answers with.
+    __onFinished: {
+      configurable: true,
+      get() {
+        this[capture].#watchers ??= { queue: [] };
+        return this[capture].#watchers;
+      },
+    },
   };
 
   #hide(): void {
     const res = this.res as Captured;
     res[capture] = this;
+    this.#watchersBefore = res.__onFinished;
+    const { queue } = res.__onFinished ?? {};
+    if (queue) this.#watchers = { queue: queue.splice(0) };
     for (const name of names(ResponseCapture.#methods)) {
       if (Object.hasOwn(res, name)) this.#own.set(name, res[name]);
     }
     Object.assign(res, ResponseCapture.#methods);
     Object.defineProperties(res, ResponseCapture.#facts);
-    // Before Node's own listener, which notes it on the response.
-    this.#socket.prependListener('close', this.#hideGone);
+    // Before Node's own listeners, which note it on the response. From the first of these on, nothing can be sent.
+    for (const event of endings) this.#socket.prependListener(event, this.#hideGone);
+    if (res.destroyed || !this.#socket.readable) this.#hideGone();
   }
 
-  /** The connection is about to be noted as closed. These two are Node's plain properties, and stay so until then. */
+  /** The connection is about to be noted as closed. These are Node's plain properties, and stay so until then. */
   readonly #hideGone = (): void => {
+    if (this.#gone !== undefined) return;
     const gone = { destroyed: this.res.destroyed, _closed: false, socket: this.res.socket };
     this.#gone = gone;
-    for (const [name, shown] of [
-      ['destroyed', false],
-      ['_closed', false],
-      ['socket', null], // as before a response has its turn; a socket that is closed would say that nobody listens
+    const { socket } = gone;
+    for (const [name, get] of [
+      ['destroyed', () => false],
+      ['_closed', () => false],
+      // As before a response has its turn; a socket that is closed would say that nobody listens.
+      ['socket', () => (socket?.writable === true ? socket : null)],
     ] as const) {
       const set = (value: unknown): void => {
         Object.assign(gone, { [name]: value });
       };
       Object.defineProperty(this.res, name, {
-        get: () => shown,
+        get,
         set,
         configurable: true,
         enumerable: true,
@@ -235,18 +261,31 @@ export class ResponseCapture {
   };
 
   #isGone(): boolean {
-    return this.#offWire || this.res.destroyed;
+    return this.#offWire || this.res.destroyed || this.res.socket?.writable === false;
   }
 
   /** In the order in which they came, backwards: so the response stays the fast object it was. */
   #show(): void {
-    this.#socket.off('close', this.#hideGone);
+    for (const event of endings) this.#socket.off(event, this.#hideGone);
+    Reflect.deleteProperty(this.res, '_send');
     for (const name of Object.keys(ResponseCapture.#facts).reverse()) Reflect.deleteProperty(this.res, name);
     for (const name of names(ResponseCapture.#methods).reverse()) this.#showOne(name);
     Reflect.deleteProperty(this.res, capture);
     for (const [name, value] of Object.entries(this.#gone ?? {})) {
       Object.defineProperty(this.res, name, { value, writable: true, configurable: true, enumerable: true });
     }
+    this.#showWatchers();
+  }
+
+  #showWatchers(): void {
+    if (this.#watchersBefore !== undefined) Object.assign(this.res, { __onFinished: this.#watchersBefore });
+    if (this.#watchers === undefined) return;
+    const { queue } = this.#watchers;
+    const tell = (): void => {
+      for (const watcher of queue.splice(0)) watcher(null, this.res);
+    };
+    if (this.#isGone()) tell();
+    else this.res.once('finish', tell).once('close', tell);
   }
 
   #showOne(name: Method): void {
@@ -344,6 +383,8 @@ export class ResponseCapture {
     const emit = this.#original('emit') as ServerResponse['emit'];
     if (event !== 'close') return emit.call(this.res, event, ...args);
     this.#offWire = true;
+    // What other middleware still has is taken as well: it would wait for its client, and the handler for it.
+    Object.assign(this.res, { _send: () => true });
     queueMicrotask(() => this.res.emit('drain')); // a handler may be waiting for a client that has gone
     return true;
   }

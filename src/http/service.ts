@@ -47,8 +47,11 @@ export interface UploadService {
   readonly operations: UploadOperations;
   /** The request target as the application knows it, without the session parameter. */
   plainUrl(url: string): string;
-  /** `pass` is called with a request that is no upload: it is the application's, untouched. */
-  serve(arrival: Arrival, pass: () => void): void;
+  /**
+   * `pass` is called with a request that is no upload: it is the application's, untouched. Otherwise resolves when all
+   * is done for this request; a handler that has not been entered by then will not be.
+   */
+  serve(arrival: Arrival, pass: () => void): Promise<void> | undefined;
   /**
    * Runs the handler for uploads that have all bytes and no answer. To be called at start,
    * and again after `leaseMs` if some are `held`: those that a process of another machine or boot had begun.
@@ -73,22 +76,26 @@ export const uploadService = (options: ResumableOptions): UploadService => {
     onRemoved:
       onAbort &&
       (async (stored, reason) => {
-        await onAbort(statusOf(stored), reason);
+        if (stored.record.state !== 'finished') await onAbort(statusOf(stored), reason);
       }),
   });
   const service: Service = { engine, dialect: gears(all), settings: all, streams: new Map() };
   const exchanges = new Set<Promise<void>>();
   /** The last exchange of each connection that has not ended. */
   const last = new WeakMap<Socket, Promise<void>>();
-  const serve = (arrival: Arrival, pass: () => void): void => {
+  const serve = (arrival: Arrival, pass: () => void): Promise<void> | undefined => {
     const { req } = arrival;
     let command: Command | undefined;
     try {
       command = service.dialect.command(head(arrival, all));
     } catch (error) {
-      return new Exchange(service, arrival).fail(error);
+      new Exchange(service, arrival).fail(error);
+      return Promise.resolve();
     }
-    if (command === undefined) return pass();
+    if (command === undefined) {
+      pass();
+      return undefined;
+    }
     const exchange = new Exchange(service, arrival);
     warnOfRequestTimeout(req.socket);
     // Requests of one connection are taken in turn, as their answers are: else a pipelined one would supersede
@@ -100,6 +107,7 @@ export const uploadService = (options: ResumableOptions): UploadService => {
     });
     exchanges.add(running);
     last.set(req.socket, running);
+    return running;
   };
   return {
     serve,
