@@ -34,7 +34,7 @@ const below: Readonly<Record<Layer, readonly Layer[]>> = {
 };
 
 /** The one package a store may need, which its user installs. */
-const peers: Readonly<Record<string, string>> = { sqlite: 'better-sqlite3' };
+const peers: Readonly<Record<string, string>> = { sqlite: 'better-sqlite3', s3: '@aws-sdk/client-s3' };
 
 const builtins = new Set(builtinModules.map((name) => `node:${name}`));
 

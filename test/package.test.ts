@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startS3Double } from './support/s3/double.ts';
 
 // What somebody gets who installs the package in a project of their own and copies from the README.
 
@@ -118,6 +119,24 @@ describe('the packed package', () => {
     await writeFile(join(app, 'queries.js'), await block('js', 'store.find('));
     const { stdout } = await run(process.execPath, ['queries.js'], { cwd: app });
     expect(stdout).toBe('{ uploads: 0, bytes: 0 }\n');
+  });
+
+  it('keeps uploads in a bucket, as the README shows', async () => {
+    await symlink(join(root, 'node_modules', '@aws-sdk'), join(app, 'node_modules', '@aws-sdk'), 'dir');
+    const double = await startS3Double({ buckets: ['my-uploads'] });
+    try {
+      const code = await block('js', 's3Store(');
+      const local = code.replace('S3Client()', `S3Client(${JSON.stringify(double.clientConfig)})`);
+      await writeFile(
+        join(app, 'bucket.js'),
+        `${local}\nconsole.log(await store.load('none-of-that-name'));`,
+      );
+      const { stdout } = await run(process.execPath, ['bucket.js'], { cwd: app });
+      expect(stdout).toBe('undefined\n');
+      expect(double.log.map(({ query }) => query.prefix)).toContain('incoming/none-of-that-name/');
+    } finally {
+      await double.close();
+    }
   });
 
   it('tests a store of one’s own, as the README shows', async () => {

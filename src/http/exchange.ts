@@ -230,12 +230,14 @@ export class Exchange {
       return;
     }
     const finishing = session.finish(end.kind === 'clean', { claim: true });
-    const { received, whole, lease } = await finishing.catch(async (error: unknown) => {
+    const result = await finishing.catch(async (error: unknown) => {
+      if (own?.run.hasEnded === true) return this.#reply.report(error); // nothing of it is missing, then
       if (!this.#reply.isTold) await this.#service.engine.forget(id);
       throw error;
     });
     // The handler had seen enough, or has failed: its answer is the answer.
-    if (answered !== undefined) return this.#concludeEarly(id, own, answered);
+    if (answered !== undefined || result === undefined) return this.#concludeEarly(id, own, answered);
+    const { received, whole, lease } = result;
     if (end.kind === 'stopped') throw end.reason;
     if (whole) {
       // A cut connection may have brought the last byte: nobody waits for the answer, but the upload is
@@ -246,7 +248,7 @@ export class Exchange {
     if (end.kind === 'clean') this.#reply.answer({ kind: 'incomplete', received });
   }
 
-  async #concludeEarly(id: string, own: Running | undefined, code: string): Promise<void> {
+  async #concludeEarly(id: string, own: Running | undefined, code: string | undefined): Promise<void> {
     if (own !== undefined) return this.#completing.await(id, own);
     if (code === 'complete') return this.#completing.complete(id, undefined);
     this.#reply.send(this.#reply.processing());

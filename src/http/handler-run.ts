@@ -53,6 +53,11 @@ export class HandlerRun {
     return this.#capture !== undefined;
   }
 
+  /** Whether the handler has ended its response. */
+  get hasEnded(): boolean {
+    return this.#capture?.isEnded === true;
+  }
+
   /**
    * Runs the handler. A throw, a destroyed response and an answer that is not about the content (`isRetriable`)
    * are failures: the bytes are kept for the next attempt. With `content`, of an upload that is still coming.

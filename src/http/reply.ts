@@ -98,12 +98,16 @@ export class Reply {
     return this.head({ kind: 'processing', retryAfterMs });
   }
 
+  /** Tells the application of a failure that is not the client's. */
+  report(error: unknown): undefined {
+    const { code, cause, id } = internal(error);
+    if (code === 'invalid_argument' || cause !== undefined) this.#service.settings.onError(error, { id });
+  }
+
   /** Answers with the failure; one that is not the client's is reported. */
   fail(error: unknown): void {
     const known = internal(error);
-    if (known.code === 'invalid_argument' || known.cause !== undefined) {
-      this.#service.settings.onError(error, { id: known.id });
-    }
+    this.report(error);
     if (known.code === 'superseded' || known.code === 'idle') {
       this.#arrival.req.socket.destroy();
       return;

@@ -23,10 +23,10 @@ const endings = ['end', 'error', 'close'] as const;
 /** Where a captured response keeps its capture. */
 const capture = Symbol('capture');
 
-type Captured = ServerResponse & { [capture]: ResponseCapture; __onFinished?: Partial<Watchers> | null };
+type Captured = ServerResponse & { [capture]: ResponseCapture; __onFinished?: Partial<Watched> | null };
 
 /** What the package `on-finished`, which is in Express and Koa, has of a response: those it is to tell of its end. */
-interface Watchers {
+interface Watched {
   readonly queue: ((error: null, res: ServerResponse) => void)[];
 }
 
@@ -39,7 +39,7 @@ type Method = 'writeHead' | 'write' | 'end' | 'flushHeaders' | 'destroy' | 'emit
  * `limit` bytes: then it flows, and only its end is held. The handler is not told that the client went away:
  * its work is for the upload, and the answer waits for whoever asks next.
  */
-export class ResponseCapture {
+export class ResponseCapture implements Watched {
   /** Rejects when the handler destroys the response. */
   readonly ended: Promise<CapturedResponse>;
 
@@ -56,8 +56,9 @@ export class ResponseCapture {
   readonly #callbacks: Callback[] = [];
   /** What Node has noted on the response since the client went away. */
   #gone: { destroyed: boolean; _closed: boolean; socket: unknown } | undefined;
-  #watchersBefore: unknown;
-  #watchers: Watchers | undefined;
+  /** It would ask the socket, and end the file or stream that a handler answers with: here it finds itself at work. */
+  readonly queue: Watched['queue'] = [];
+  #watchedBefore: Captured['__onFinished'];
   /** Another connection's response, which gets what is too long to be stored when the handler's own is gone. */
   #beside: ServerResponse | undefined;
   #chunks: Buffer[] = [];
@@ -84,6 +85,11 @@ export class ResponseCapture {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#hide();
+  }
+
+  /** Whether the handler has ended it. */
+  get isEnded(): boolean {
+    return this.#isEnded;
   }
 
   /** Called when the client goes away while the handler is at work. */
@@ -209,22 +215,14 @@ export class ResponseCapture {
       },
     },
     closed: { configurable: true, get: () => false },
-    // It would ask the socket, and end the file or stream that a handler answers with.
-    __onFinished: {
-      configurable: true,
-      get() {
-        this[capture].#watchers ??= { queue: [] };
-        return this[capture].#watchers;
-      },
-    },
   };
 
   #hide(): void {
     const res = this.res as Captured;
     res[capture] = this;
-    this.#watchersBefore = res.__onFinished;
-    const { queue } = res.__onFinished ?? {};
-    if (queue) this.#watchers = { queue: queue.splice(0) };
+    this.#watchedBefore = res.__onFinished;
+    if (res.__onFinished?.queue) this.queue.push(...res.__onFinished.queue.splice(0));
+    res.__onFinished = this;
     for (const name of names(ResponseCapture.#methods)) {
       if (Object.hasOwn(res, name)) this.#own.set(name, res[name]);
     }
@@ -270,19 +268,19 @@ export class ResponseCapture {
     Reflect.deleteProperty(this.res, '_send');
     for (const name of Object.keys(ResponseCapture.#facts).reverse()) Reflect.deleteProperty(this.res, name);
     for (const name of names(ResponseCapture.#methods).reverse()) this.#showOne(name);
+    if (this.#watchedBefore === undefined) Reflect.deleteProperty(this.res, '__onFinished');
+    else Object.assign(this.res, { __onFinished: this.#watchedBefore });
     Reflect.deleteProperty(this.res, capture);
     for (const [name, value] of Object.entries(this.#gone ?? {})) {
       Object.defineProperty(this.res, name, { value, writable: true, configurable: true, enumerable: true });
     }
-    this.#showWatchers();
+    this.#tellWatchers();
   }
 
-  #showWatchers(): void {
-    if (this.#watchersBefore !== undefined) Object.assign(this.res, { __onFinished: this.#watchersBefore });
-    if (this.#watchers === undefined) return;
-    const { queue } = this.#watchers;
+  #tellWatchers(): void {
+    if (this.queue.length === 0) return;
     const tell = (): void => {
-      for (const watcher of queue.splice(0)) watcher(null, this.res);
+      for (const watcher of this.queue.splice(0)) watcher(null, this.res);
     };
     if (this.#isGone()) tell();
     else this.res.once('finish', tell).once('close', tell);

@@ -8,7 +8,7 @@ export interface Step {
   /**
    * What is done, for whoever reads of a failure: `write`, `sync`, `rename`. One name means something: a `commit` makes
    * all that it is about safe at once. If it fails after its effect, that is safe without anybody having been told, and
-   * may count.
+   * may count. A `part` is one of several such commits that one sync takes: each of them counts by itself.
    */
   readonly name: string;
   /**

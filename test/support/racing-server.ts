@@ -2,16 +2,21 @@
 //
 //     node --import tsx racing-server.ts STORE DIRECTORY
 //
+// For s3 the directory is the JSON of what its store is opened with.
+//
 // Says `{ port }` to its parent, and `{ entered }` whenever its handler is. What the handler does on its first
 // attempt the URL says: `?how=answer`, `refuse` (422), `throw`, `fail` (500), or `hang` until it is killed.
 import { createHash, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
+import { S3Client } from '@aws-sdk/client-s3';
 import { type Handler, listen, resumable } from '../../src/index.ts';
 import type { Store } from '../../src/store.ts';
 import { fsStore } from '../../stores/fs.ts';
 import { memoryStore } from '../../stores/memory.ts';
+import { s3Store } from '../../stores/s3.ts';
 import { sqliteStore } from '../../stores/sqlite.ts';
 import type { Entered } from './race.ts';
+import type { NodeSettings } from './s3-nodes.ts';
 
 const [kind = '', directory = ''] = process.argv.slice(2);
 
@@ -19,6 +24,10 @@ const onPurpose = new Error('on purpose');
 
 const openStore = (): Store => {
   if (kind === 'fs') return fsStore(directory);
+  if (kind === 's3') {
+    const { client, ...settings } = JSON.parse(directory) as NodeSettings;
+    return s3Store({ client: new S3Client(client), ...settings });
+  }
   return kind === 'sqlite' ? sqliteStore({ directory }) : memoryStore();
 };
 

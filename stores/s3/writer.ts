@@ -1,0 +1,222 @@
+import { isUploadError, UploadError } from '../../src/errors.ts';
+import { IntervalSet, type Range } from '../../src/intervals.ts';
+import type { StoreWriter } from '../../src/store.ts';
+import { type Bucket, isNoUpload, type MultipartUpload } from './bucket.ts';
+import { gather } from './gather.ts';
+import type { Keys } from './keys.ts';
+import type { Fragment } from './listing.ts';
+import type { Holder, PartMemory, Permits } from './memory.ts';
+import { PartBuffer, put } from './part-buffer.ts';
+import { patiently } from './patience.ts';
+import { type PartPlan, partsOf } from './plan.ts';
+
+export interface WriterParts {
+  readonly bucket: Bucket;
+  readonly keys: Keys;
+  readonly memory: PartMemory;
+  readonly permits: Permits;
+  readonly id: string;
+  readonly life: string;
+  readonly multipart: MultipartUpload;
+  readonly plan: PartPlan;
+  /** Of the whole, where it is known. */
+  readonly length: number | undefined;
+  readonly fragments: readonly Fragment[];
+  /** What has waited so long for the rest of its part is sent off without it. */
+  readonly spillMs: number;
+}
+
+/**
+ * Cuts what arrives into the parts of the plan. A part that is there as a whole is uploaded; what is left when all must
+ * be safe, when it has waited for long, or when memory is short, becomes a fragment: an object named by its range, which
+ * is read back when the rest of its part has come.
+ */
+export class S3Writer implements StoreWriter, Holder {
+  readonly #parts: WriterParts;
+  readonly #buffers = new Map<number, PartBuffer>();
+  readonly #underway = new Set<Promise<void>>();
+  readonly #fragments: Fragment[];
+  #safe = new IntervalSet();
+  #failure: unknown;
+  #isClosed = false;
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts;
+    this.#fragments = [...parts.fragments];
+    parts.memory.add(this);
+  }
+
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const buffer of this.#buffers.values()) bytes += buffer.size;
+    return bytes;
+  }
+
+  async write(buffers: readonly Uint8Array[], offset: number): Promise<void> {
+    this.#assertUsable();
+    const { plan, memory } = this.#parts;
+    let length = 0;
+    for (const buffer of buffers) length += buffer.byteLength;
+    const end = offset + length;
+    for (const part of partsOf(plan, offset, end)) {
+      const buffer = this.#buffers.get(part.number) ?? new PartBuffer(part.number, part);
+      this.#buffers.set(part.number, buffer);
+      const from = Math.max(part.start, offset);
+      const rest = skip(buffers, from - offset);
+      memory.take(buffer.add(rest, from, Math.min(part.end, end) - from));
+      if (this.#isWhole(buffer)) this.#send(buffer, () => this.#upload(buffer));
+    }
+    await memory.room();
+    this.#assertUsable();
+  }
+
+  async sync(all = true): Promise<readonly Range[]> {
+    this.#assertUsable();
+    const due = Date.now() - this.#parts.spillMs;
+    for (const buffer of this.#buffers.values()) if (all || buffer.since <= due) this.#spill(buffer);
+    if (all) await Promise.all(this.#underway);
+    if (this.#failure !== undefined) throw this.#failure;
+    const safe = this.#safe.ranges();
+    this.#safe = new IntervalSet();
+    return safe;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { memory } = this.#parts;
+    memory.remove(this);
+    for (const { size } of this.#buffers.values()) memory.release(size, false);
+    this.#buffers.clear();
+    await Promise.all(this.#underway);
+  }
+
+  /** Memory is short: what only waits for more goes as it is. */
+  spill(): void {
+    for (const buffer of this.#buffers.values()) this.#spill(buffer);
+  }
+
+  #spill(buffer: PartBuffer): void {
+    this.#send(buffer, () => this.#putFragments(buffer));
+  }
+
+  async #putFragments(buffer: PartBuffer): Promise<void> {
+    const { bucket, keys, id, life, permits } = this.#parts;
+    for (const { bytes, ...range } of buffer.runs()) {
+      const key = keys.fragment({ id, life }, range, Date.now());
+      await permits.run(() => bucket.put(key, bytes));
+      this.#fragments.push({ key, ...range });
+      this.#safe.add(range.start, range.end);
+    }
+  }
+
+  /** Whether all of the part is here, or in fragments that are known. */
+  #isWhole({ range, held }: PartBuffer): boolean {
+    const { length } = this.#parts;
+    const end = length === undefined ? range.end : Math.min(range.end, length);
+    return held
+      .missing(range.start, end)
+      .every((gap) => IntervalSet.from(this.#fragments).covers(gap.start, gap.end));
+  }
+
+  async #upload(buffer: PartBuffer): Promise<void> {
+    const { length } = this.#parts;
+    const start = buffer.range.start;
+    const end = Math.min(buffer.range.end, length ?? buffer.range.end);
+    const used = this.#fragments.filter((fragment) => fragment.start < end && start < fragment.end);
+    try {
+      await this.#uploadPart(buffer, { start, end }, used);
+    } catch (error) {
+      if (!isUploadError(error, 'gone')) throw error;
+      // Another process has merged the fragments into the part: what is here is in it too, or will be.
+      for (const fragment of used) this.#fragments.splice(this.#fragments.indexOf(fragment), 1);
+      return this.#putFragments(buffer);
+    }
+    this.#safe.addAll(buffer.held.ranges());
+    for (const fragment of used) this.#fragments.splice(this.#fragments.indexOf(fragment), 1);
+    // They are in the part now, and were not for a moment in neither. What stays goes when the content is complete.
+    if (used.length > 0) await this.#parts.bucket.delete(used.map(({ key }) => key)).catch(() => undefined);
+  }
+
+  async #uploadPart(buffer: PartBuffer, range: Range, used: readonly Fragment[]): Promise<void> {
+    const { bucket, multipart, permits } = this.#parts;
+    await permits.run(async () => {
+      const gaps = buffer.held.missing(range.start, range.end);
+      const bytes = put(await gather(bucket, used, range, gaps), range.start, buffer.pieces());
+      await bucket.uploadPart(multipart, buffer.number, bytes);
+    });
+  }
+
+  /** The buffer is on its way; whatever comes for its part from now on begins another. */
+  #send(buffer: PartBuffer, send: () => Promise<void>): void {
+    const { memory, id } = this.#parts;
+    const { size } = buffer;
+    this.#buffers.delete(buffer.number);
+    memory.leave(size);
+    const sending = send()
+      .catch(async (error: unknown) => {
+        // Another process has completed the upload: these bytes are in it.
+        if (isNoUpload(error) && (await this.#isComplete())) this.#safe.addAll(buffer.held.ranges());
+        else throw error;
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= isNoUpload(error)
+          ? new UploadError('gone', 'the upload takes no more bytes', { id, cause: error })
+          : error;
+      })
+      .finally(() => {
+        memory.release(size);
+        this.#underway.delete(sending);
+      });
+    this.#underway.add(sending);
+  }
+
+  async #isComplete(): Promise<boolean> {
+    const { bucket, keys, id, multipart } = this.#parts;
+    const isThere = async (key: string): Promise<boolean> => (await bucket.sizeOf(key)) !== undefined;
+    const isComplete = await patiently(async () => {
+      if (await isThere(multipart.key)) return true;
+      const isOver = (await isThere(keys.discarded(id))) || !(await isThere(keys.record(id, 1)));
+      return isOver ? false : undefined;
+    });
+    return isComplete === true;
+  }
+
+  #assertUsable(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isClosed) throw new UploadError('invalid_argument', 'the writer is closed');
+  }
+}
+
+/** Of an upload that is whole already: it takes what it has. */
+export class WholeWriter implements StoreWriter {
+  #written = new IntervalSet();
+
+  async write(buffers: readonly Uint8Array[], offset: number): Promise<void> {
+    let end = offset;
+    for (const { byteLength } of buffers) end += byteLength;
+    this.#written.add(offset, end);
+  }
+
+  async sync(): Promise<readonly Range[]> {
+    const written = this.#written.ranges();
+    this.#written = new IntervalSet();
+    return written;
+  }
+
+  async close(): Promise<void> {
+    // holds nothing
+  }
+}
+
+/** The buffers without their first bytes. */
+const skip = (buffers: readonly Uint8Array[], bytes: number): readonly Uint8Array[] => {
+  let left = bytes;
+  let first = 0;
+  for (; first < buffers.length && left >= (buffers[first] as Uint8Array).byteLength; first++) {
+    left -= (buffers[first] as Uint8Array).byteLength;
+  }
+  const rest = buffers.slice(first);
+  const [head] = rest;
+  return head === undefined || left === 0 ? rest : [head.subarray(left), ...rest.slice(1)];
+};
