@@ -5,6 +5,6 @@ export default defineConfig({
   test: {
     include: ['test/s3/**/*.s3.ts'],
     root: new URL('..', import.meta.url).pathname,
-    testTimeout: 120_000,
+    testTimeout: 600_000,
   },
 });

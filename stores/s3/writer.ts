@@ -7,7 +7,6 @@ import type { Keys } from './keys.ts';
 import type { Fragment } from './listing.ts';
 import type { Holder, PartMemory, Permits } from './memory.ts';
 import { PartBuffer, put } from './part-buffer.ts';
-import { patiently } from './patience.ts';
 import { type PartPlan, partsOf } from './plan.ts';
 
 export interface WriterParts {
@@ -172,14 +171,8 @@ export class S3Writer implements StoreWriter, Holder {
   }
 
   async #isComplete(): Promise<boolean> {
-    const { bucket, keys, id, multipart } = this.#parts;
-    const isThere = async (key: string): Promise<boolean> => (await bucket.sizeOf(key)) !== undefined;
-    const isComplete = await patiently(async () => {
-      if (await isThere(multipart.key)) return true;
-      const isOver = (await isThere(keys.discarded(id))) || !(await isThere(keys.record(id, 1)));
-      return isOver ? false : undefined;
-    });
-    return isComplete === true;
+    const { bucket, multipart } = this.#parts;
+    return (await bucket.sizeOf(multipart.key)) !== undefined;
   }
 
   #assertUsable(): void {

@@ -16,6 +16,7 @@ for (const { name, version, endpoint, region, accessKeyId, secretAccessKey } of 
   const client = new S3Client(config);
   await client.send(new CreateBucketCommand({ Bucket: bucket }));
   client.destroy();
+  // Each request is a matter of milliseconds here: two random schedules, where the double runs ten.
   describe(`s3, on ${name} ${version}`, () =>
-    storeSuite({ test, skip, factory: bucketWorld(config, bucket) }));
+    storeSuite({ test, skip, factory: bucketWorld(config, bucket), schedules: 2 }));
 }
