@@ -58,7 +58,6 @@ export class ResponseCapture implements Watched {
   #gone: { destroyed: boolean; _closed: boolean; socket: unknown } | undefined;
   /** It would ask the socket, and end the file or stream that a handler answers with: here it finds itself at work. */
   readonly queue: Watched['queue'] = [];
-  #watchedBefore: Captured['__onFinished'];
   /** Another connection's response, which gets what is too long to be stored when the handler's own is gone. */
   #beside: ServerResponse | undefined;
   #chunks: Buffer[] = [];
@@ -220,7 +219,6 @@ export class ResponseCapture implements Watched {
   #hide(): void {
     const res = this.res as Captured;
     res[capture] = this;
-    this.#watchedBefore = res.__onFinished;
     if (res.__onFinished?.queue) this.queue.push(...res.__onFinished.queue.splice(0));
     res.__onFinished = this;
     for (const name of names(ResponseCapture.#methods)) {
@@ -268,8 +266,7 @@ export class ResponseCapture implements Watched {
     Reflect.deleteProperty(this.res, '_send');
     for (const name of Object.keys(ResponseCapture.#facts).reverse()) Reflect.deleteProperty(this.res, name);
     for (const name of names(ResponseCapture.#methods).reverse()) this.#showOne(name);
-    if (this.#watchedBefore === undefined) Reflect.deleteProperty(this.res, '__onFinished');
-    else Object.assign(this.res, { __onFinished: this.#watchedBefore });
+    Reflect.deleteProperty(this.res, '__onFinished');
     Reflect.deleteProperty(this.res, capture);
     for (const [name, value] of Object.entries(this.#gone ?? {})) {
       Object.defineProperty(this.res, name, { value, writable: true, configurable: true, enumerable: true });

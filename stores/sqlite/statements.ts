@@ -91,6 +91,21 @@ export interface Place {
   readonly size?: number;
 }
 
+/** From `attempt` to `context`, in the order in which the statements name them. */
+const factsOf = (record: UploadRecord): readonly Value[] => [
+  record.attempt,
+  text(record.claim?.owner),
+  record.claim?.expiresAt ?? null,
+  flag(record.refused),
+  flag(record.moved),
+  record.removedAt ?? null,
+  record.expiresAfterMs ?? null,
+  record.maxLength ?? null,
+  text(record.digest),
+  JSON.stringify(record.metadata),
+  text(record.context),
+];
+
 /** Touches no row when the id is taken. */
 export const createUpload = (record: UploadRecord, { file, body, size }: Place, now: number): Change => [
   step(
@@ -102,17 +117,7 @@ export const createUpload = (record: UploadRecord, { file, body, size }: Place, 
     record.length ?? null,
     size ?? 0,
     Number(size !== undefined),
-    record.attempt,
-    text(record.claim?.owner),
-    record.claim?.expiresAt ?? null,
-    flag(record.refused),
-    flag(record.moved),
-    record.removedAt ?? null,
-    record.expiresAfterMs ?? null,
-    record.maxLength ?? null,
-    text(record.digest),
-    JSON.stringify(record.metadata),
-    text(record.context),
+    ...factsOf(record),
     file ?? null,
     text(record.response),
   ),
@@ -128,17 +133,7 @@ export const updateUpload = (version: number, record: UploadRecord, now: number)
     record.createdAt,
     now,
     record.length ?? null,
-    record.attempt,
-    text(record.claim?.owner),
-    record.claim?.expiresAt ?? null,
-    flag(record.refused),
-    flag(record.moved),
-    record.removedAt ?? null,
-    record.expiresAfterMs ?? null,
-    record.maxLength ?? null,
-    text(record.digest),
-    JSON.stringify(record.metadata),
-    text(record.context),
+    ...factsOf(record),
     text(record.response),
     record.id,
     version,
