@@ -19,9 +19,11 @@ export const fromRequest = (request: Request): IncomingMessage => {
   req.rawHeaders = [...request.headers].flat();
   const hangUp = (): void => {
     // As Node says it: who has the body from the store does not care.
-    req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
-    req.socket.destroy();
+    req.destroy(aborted());
+    socket.destroy(aborted());
   };
+  const { socket } = req;
+  socket.on('error', () => undefined); // 'close' follows
   request.signal.addEventListener('abort', hangUp, { once: true });
   const { body, headers } = request;
   if (body === null) {
@@ -45,6 +47,9 @@ export const fromRequest = (request: Request): IncomingMessage => {
   };
   return req;
 };
+
+/** The client has gone. */
+const aborted = (): Error => Object.assign(new Error('aborted'), { code: 'ECONNRESET' });
 
 /** The request an application is shown: of the one it has asked with, all but head and body. */
 export const toRequest = (req: IncomingMessage, asked?: Request): Request => {
@@ -91,14 +96,15 @@ export class FetchResponse extends ServerResponse {
   constructor(req: IncomingMessage, resolve: (response: Response) => void) {
     super(req);
     this.#resolve = resolve;
-    req.socket.once('close', () => {
+    const { socket } = req; // the request is given another when this has gone
+    socket.once('close', () => {
       // Who has gone asks for nothing; who was to be cut off is told so.
       if (!this.#hasBegun) this[beside]({ status: 409, reason: STATUS_CODES[409] ?? '', headers: {} });
       this.destroyed = true;
       this.emit('close');
     });
     this.#body.on('close', () => {
-      if (!this.#hasEnded) req.socket.destroy(); // whoever read the response has stopped
+      if (!this.#hasEnded) socket.destroy(aborted()); // whoever read the response has stopped
     });
   }
 

@@ -65,7 +65,10 @@ export interface Hooks {
     upload: { readonly id: string; readonly length: number | undefined },
     // biome-ignore lint/suspicious/noConfusingVoidType: a hook that returns nothing changes nothing
   ) => Awaitable<{ readonly refuse: Refusal } | UploadTerms | undefined | void>;
-  /** More of an upload has become safe. Not called again before it is done; what came meanwhile is told at once. */
+  /**
+   * More of an upload has become safe while its body is still coming. Not called again before it is done; what came
+   * meanwhile is told at once. What the end of a request makes safe, the next one tells, or `onComplete`.
+   */
   readonly onCheckpoint?: (upload: UploadStatus) => unknown;
   /**
    * The handler's answer is stored, and about to be sent: called once, by the process that stored it. A crash in

@@ -119,13 +119,23 @@ export class ResponseCapture implements Watched {
     for (const callback of this.#callbacks) this.res.once('finish', () => callback());
     if (hold !== undefined) {
       this.res.shouldKeepAlive = false;
-      if (!this.#flowing) this.res.write(Buffer.concat(this.#chunks));
+      if (!this.#flowing) this.#writeWithLength();
       hold(() => this.res.end());
     } else if (this.#flowing) this.res.end();
     else if (this.#bytes > 0 && this.#bytes <= oneWriteBytes && !this.#own.has('end')) {
       this.res.end(Buffer.concat(this.#chunks).toString('latin1'), 'latin1');
     } else this.res.end(Buffer.concat(this.#chunks)); // head and body at once: Node then knows the length
     this.#chunks = [];
+  }
+
+  /** All there is, with its length: so the client need not wait for the end of the connection. */
+  #writeWithLength(): void {
+    const { res } = this;
+    const isFramed = res.hasHeader('content-length') || res.hasHeader('transfer-encoding');
+    const hasBody = res.statusCode !== 204 && res.statusCode !== 304;
+    if (!isFramed && hasBody && !this.#own.has('end')) res.setHeader('Content-Length', this.#bytes);
+    res.flushHeaders();
+    if (this.#bytes > 0) res.write(Buffer.concat(this.#chunks));
   }
 
   /**
@@ -254,6 +264,11 @@ export class ResponseCapture implements Watched {
       });
     }
     this.onGone();
+    // Closed from here: so an error handler does that comes too late to answer. Then nobody will end the response.
+    const isOurs = this.#socket.destroyed && !this.#socket.readableEnded && this.#socket.errored === null;
+    if (isOurs && this.#headWritten && !this.#isEnded) {
+      this.#reject(new Error('the connection was closed after the response had begun'));
+    }
   };
 
   #isGone(): boolean {

@@ -266,7 +266,7 @@ describe.each(modes)('answers (%s mode)', (mode) => {
     expect(entered).toBe(1);
   });
 
-  test.each([100_000, 20_000_000])('a streamed body of %i bytes arrives whole', async (length) => {
+  test.each([100_000, 4_000_000])('a streamed body of %i bytes arrives whole', async (length) => {
     const body = text(length, 3);
     const parts = function* () {
       for (let at = 0; at < body.byteLength; at += 70_001) yield body.subarray(at, at + 70_001);

@@ -47,6 +47,23 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
     expect(service.calls).toHaveLength(1);
   });
 
+  test('one that closes its connection after its response has begun has failed, as error handlers do', async () => {
+    const service = await startService(
+      kind,
+      {},
+      failingOnce((req, res) => {
+        res.write('the beginning of an answer');
+        req.socket.destroy();
+      }),
+    );
+    const name = await handshake(service, 1000);
+    await expect(send(service, name, whole)).rejects.toThrow('closed before a response');
+    await expect.poll(() => service.listener.usage().completions).toBe(0);
+    expectProcessed(await query(service, name), whole);
+    expect(service.calls.map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(service.errors).toMatchObject([{ code: 'handler_failed' }]);
+  });
+
   test('who waits while the handler runs gets its response', async () => {
     const { opened, open: release } = gate();
     const service = await startService(kind, {}, async (req, res) => {

@@ -101,7 +101,7 @@ describe('a part plan', () => {
             ...rangeOfPart(plan, i + 1),
           }));
           expect(partsOf(plan, start, end)).toEqual(
-            expected.filter((part) => part.start < end && start < part.end),
+            expected.filter((part) => start < end && part.start < end && start < part.end),
           );
         },
       ),
