@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { UploadError } from '../src/errors.ts';
+import { UploadError, unlessGone } from '../src/errors.ts';
 import { IntervalSet } from '../src/intervals.ts';
 import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../src/store.ts';
 import { type Assembly, assemble } from './s3/assemble.ts';
@@ -14,7 +14,7 @@ import { type GcCounts, type GcOptions, Janitor } from './s3/janitor.ts';
 import { Keys } from './s3/keys.ts';
 import { Lister, type Listing } from './s3/listing.ts';
 import { PartMemory, Permits } from './s3/memory.ts';
-import { type PartLimits, planParts, reachOf, s3Limits } from './s3/plan.ts';
+import { type PartLimits, planParts, s3Limits } from './s3/plan.ts';
 import {
   type PutOptions,
   type PutSetting,
@@ -239,7 +239,7 @@ class BucketStore implements S3Store {
 
   async purge(id: string): Promise<void> {
     await this.#ready();
-    const listing = await this.#lister.look(id).catch(() => undefined);
+    const listing = await this.#lister.look(id).catch(unlessGone);
     if (listing !== undefined) await this.#removeContent(listing);
     const keys: string[] = [];
     for await (const { key } of this.#bucket.list(this.#keys.folder(id))) keys.push(key);
@@ -302,9 +302,6 @@ class BucketStore implements S3Store {
   async #begin(record: UploadRecord): Promise<NonNullable<Entry['multipart']>> {
     const plan = planParts(record.length, this.#partSize, this.#limits);
     const uploadId = await this.#bucket.begin(this.#keys.content(record.id), this.#fields(record));
-    if (record.length !== undefined && record.length > reachOf(plan)) {
-      throw new UploadError('too_large', 'longer than an object can be', { actual: record.length });
-    }
     return { uploadId, plan };
   }
 

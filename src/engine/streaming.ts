@@ -6,7 +6,6 @@ import type { LiveUpload } from './live-upload.ts';
 
 /** A handler at work on an upload that is still coming. */
 export interface Streaming {
-  readonly content: Follower;
   readonly completion: Promise<Completion>;
 }
 
@@ -39,7 +38,7 @@ export const stream = ({ live: { id }, lease, content, run, stop }: StreamParts)
       throw error;
     },
   );
-  return { content, completion };
+  return { completion };
 };
 
 const answered = (id: string): UploadError => new UploadError('complete', 'the upload was answered', { id });

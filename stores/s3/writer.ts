@@ -113,9 +113,10 @@ export class S3Writer implements StoreWriter, Holder {
   #isWhole({ range, held }: PartBuffer): boolean {
     const { length } = this.#parts;
     const end = length === undefined ? range.end : Math.min(range.end, length);
-    return held
-      .missing(range.start, end)
-      .every((gap) => IntervalSet.from(this.#fragments).covers(gap.start, gap.end));
+    const gaps = held.missing(range.start, end);
+    if (gaps.length === 0 || this.#fragments.length === 0) return gaps.length === 0;
+    const elsewhere = IntervalSet.from(this.#fragments);
+    return gaps.every((gap) => elsewhere.covers(gap.start, gap.end));
   }
 
   async #upload(buffer: PartBuffer): Promise<void> {
