@@ -1,13 +1,12 @@
 import { setTimeout as timeout } from 'node:timers/promises';
 import { MemoryBudget } from './engine/budget.ts';
-import { Completer, type Completion, type Process } from './engine/completion.ts';
+import { Completer, type Completion, type Known, type Process } from './engine/completion.ts';
 import { hasExpired, type SweepCounts } from './engine/expiry.ts';
 import { clip, lengthChanged, mergeFacts, newRecord, type Terms, type UploadFacts } from './engine/facts.ts';
 import { Follower } from './engine/follower.ts';
-import type { Lease } from './engine/lease.ts';
 import { LiveUpload } from './engine/live-upload.ts';
 import { type Streaming, stream } from './engine/streaming.ts';
-import { Transfer, type TransferSource } from './engine/transfer.ts';
+import { batchSizes, Transfer, type TransferSource } from './engine/transfer.ts';
 import { type PendingCounts, Upkeep, type UpkeepOptions } from './engine/upkeep.ts';
 import { WriteSession } from './engine/write-session.ts';
 import { rethrowFor, UploadError } from './errors.ts';
@@ -97,7 +96,7 @@ export class Engine {
       isClosing: () => this.#closing,
       isAtWork: (id) => this.#live.has(id),
       find: (id) => this.find(id),
-      complete: (id, process) => this.complete(id, process),
+      complete: (id, process, stored) => this.complete(id, process, stored),
       tombstone: (stored) => this.#tombstone(stored, 'expired'),
       purge: (id) => this.store.purge(id),
     });
@@ -199,8 +198,8 @@ export class Engine {
   }
 
   /** See `Completer.complete`. */
-  complete(id: string, process: Process, lease?: Lease): Promise<Completion> {
-    return this.#completer.complete(id, process, lease);
+  complete(id: string, process: Process, known?: Known): Promise<Completion> {
+    return this.#completer.complete(id, process, known);
   }
 
   /**
@@ -306,7 +305,7 @@ export class Engine {
       arrival,
       start: request.start,
       end: end ?? maxLength,
-      batchBytes: this.options.batchBytes,
+      ...batchSizes(this.options.batchBytes, this.store.supports, { start: request.start, end }),
       flushMs: this.options.flushMs,
       writesInFlight: this.store.supports.writesInFlight,
     });

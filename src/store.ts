@@ -87,6 +87,11 @@ export interface StoreCapabilities {
   readonly maxLength: number;
   /** How many writes of one connection are worth having under way at once: more only cost memory. */
   readonly writesInFlight: number;
+  /**
+   * How many bytes are worth writing at once where that is less than the engine would gather: a store that gathers them
+   * itself wants them soon. A content that may come whole with its record is still given to `create`.
+   */
+  readonly batchBytes?: number;
 }
 
 /** Room for a later record. */
@@ -160,8 +165,12 @@ export interface Store {
    */
   update(version: number, record: UploadRecord, options?: Reservation): Promise<boolean>;
 
-  /** Opens an existing upload for writing. Rejects with `gone` when it has no content (any more). */
-  writer(id: string): Promise<StoreWriter>;
+  /**
+   * Opens an existing upload for writing. Rejects with `gone` when it has no content (any more). `seen` is a record that
+   * `create` was given or `load` resolved with, that very object: a store to which a look is dear may remember what
+   * else it saw then.
+   */
+  writer(id: string, seen?: UploadRecord): Promise<StoreWriter>;
 
   /**
    * The bytes `[start, end)`, all of them stored. The stream errors with `gone` when they are not there.

@@ -26,6 +26,9 @@ export type Completion =
   /** Another process runs the handler. */
   | { readonly kind: 'running' };
 
+/** What whoever asks for a completion has of the upload already. */
+export type Known = Lease | StoredUpload;
+
 /** Runs the application's handler on a complete upload. A rejection counts as `failed` and is passed on. */
 export type Process = (record: UploadRecord) => Promise<Verdict>;
 
@@ -87,14 +90,15 @@ export class Completer {
   }
 
   /**
-   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. With a
-   * `lease`, the claim is had already. Rejects with what `process` rejected with (after the claim was given
-   * back), with `gone`, or with a store's error.
+   * Ends the upload, or joins whoever is ending it in this process; `process` is then not called. With a lease for
+   * `known`, the claim is had already; with the upload as it was a moment ago, one look is spared. Rejects with what
+   * `process` rejected with (after the claim was given back), with `gone`, or with a store's error.
    */
-  complete(id: string, process: Process, lease?: Lease): Promise<Completion> {
+  complete(id: string, process: Process, known?: Known): Promise<Completion> {
+    const lease = known instanceof Lease ? known : undefined;
     const running = lease === undefined ? this.#running.get(id) : undefined;
     if (running !== undefined) return running;
-    return this.#track(this.#run(id, process, lease), id, lease);
+    return this.#track(this.#run(id, process, known), id, lease);
   }
 
   /**
@@ -147,9 +151,9 @@ export class Completer {
     return record === undefined ? { kind: 'running' } : { kind: 'finished', record };
   }
 
-  async #run(id: string, process: Process, first: Lease | undefined): Promise<Completion> {
-    for (let held = first; ; held = undefined) {
-      const lease = held ?? (await this.#claim(id));
+  async #run(id: string, process: Process, first: Known | undefined): Promise<Completion> {
+    for (let known = first; ; known = undefined) {
+      const lease = known instanceof Lease ? known : await this.#claim(id, known);
       if (!(lease instanceof Lease)) return lease;
       const verdict = await this.#judge(lease, process);
       if (verdict.kind === 'failed') {
@@ -196,9 +200,9 @@ export class Completer {
   /**
    * Compare-and-set until somebody holds the claim; one that lapsed, or whose owner is dead, is taken over.
    */
-  async #claim(id: string): Promise<Lease | Completion> {
-    for (;;) {
-      const stored = await this.#load(id);
+  async #claim(id: string, seen: StoredUpload | undefined): Promise<Lease | Completion> {
+    for (let known = seen; ; known = undefined) {
+      const stored = known ?? (await this.#load(id));
       const { record, version } = stored;
       if (record.state === 'finished') return { kind: 'finished', record };
       // A claim of our own that nothing here is at work on is left over from a store that failed after it

@@ -51,6 +51,8 @@ export class LiveUpload {
   /** The upload is made with its first bytes: until then it is only this. */
   #pending: UploadRecord | undefined;
   #creation: Promise<boolean> | undefined;
+  /** As the store has seen it last, for its writer. */
+  #seen: UploadRecord | undefined;
   #writer: Promise<StoreWriter> | undefined;
   readonly #writes = new Set<Promise<void>>();
   #unsafeBytes = 0;
@@ -110,6 +112,7 @@ export class LiveUpload {
   merge(stored: StoredUpload): void {
     this.safe.addAll(stored.received);
     this.written.addAll(stored.received);
+    this.#seen = stored.record;
   }
 
   /**
@@ -206,6 +209,7 @@ export class LiveUpload {
       claim === undefined
         ? this.#store.create(record, content)
         : this.#store.create(claim.record, content, claim);
+    this.#seen = claim?.record ?? record;
     const made = await making.then(
       () => true,
       (error: unknown) => {
@@ -226,7 +230,8 @@ export class LiveUpload {
 
   #open(): Promise<StoreWriter> {
     if (this.#writer !== undefined) return this.#writer;
-    const opening = this.#store.writer(this.id);
+    const opening = this.#store.writer(this.id, this.#seen);
+    this.#seen = undefined; // another time it is to look again
     this.#writer = opening;
     opening.catch(() => {
       if (this.#writer === opening) this.#writer = undefined; // whoever comes next may have more luck

@@ -1,4 +1,5 @@
 import type { UploadError } from '../errors.ts';
+import type { StoreCapabilities } from '../store.ts';
 import type { MemoryBudget } from './budget.ts';
 import type { LiveUpload } from './live-upload.ts';
 
@@ -23,13 +24,24 @@ export interface TransferOptions {
   readonly start: number;
   /** Exclusive; Infinity when nobody said where the body ends. */
   readonly end: number;
-  /** A batch is written when it holds this many bytes, … */
+  /** A batch is written when it holds this many bytes (the first may be another), … */
   readonly batchBytes: number;
+  readonly firstBatchBytes: number;
   /** … or this long after its first byte. */
   readonly flushMs: number;
   /** Batches at the store at once. */
   readonly writesInFlight: number;
 }
+
+/** Of a body that may be small the first batch is as large as a content may be that is stored in one step. */
+export const batchSizes = (
+  most: number,
+  supports: StoreCapabilities,
+  { start, end = most }: { readonly start: number; readonly end: number | undefined },
+): Pick<TransferOptions, 'batchBytes' | 'firstBatchBytes'> => {
+  const batchBytes = Math.min(most, supports.batchBytes ?? most);
+  return { firstBatchBytes: start === 0 && end <= most ? most : batchBytes, batchBytes };
+};
 
 interface Batch {
   readonly buffers: Uint8Array[];
@@ -53,7 +65,8 @@ export class Transfer {
   readonly #upload: LiveUpload;
   readonly #budget: MemoryBudget;
   readonly #source: TransferSource;
-  readonly #batchLimit: number;
+  #batchLimit: number;
+  readonly #laterLimit: number;
   readonly #flushMs: number;
   readonly #maxInFlight: number;
   readonly #wake = (): void => this.#resume();
@@ -85,7 +98,8 @@ export class Transfer {
     this.#upload = options.upload;
     this.#budget = options.budget;
     this.#source = options.source;
-    this.#batchLimit = options.batchBytes;
+    this.#batchLimit = options.firstBatchBytes;
+    this.#laterLimit = options.batchBytes;
     this.#flushMs = options.flushMs;
     this.#maxInFlight = options.writesInFlight;
     this.#position = options.start;
@@ -232,6 +246,7 @@ export class Transfer {
 
   #write({ buffers, start, bytes }: Batch): void {
     this.#started = true;
+    this.#batchLimit = this.#laterLimit;
     this.#inFlight++;
     this.#upload.write(buffers, start, bytes).then(
       () => this.#wrote(bytes),

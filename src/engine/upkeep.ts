@@ -31,7 +31,7 @@ export interface UpkeepEngine {
   isClosing(): boolean;
   isAtWork(id: string): boolean;
   find(id: string): Promise<StoredUpload | undefined>;
-  complete(id: string, process: Process): Promise<Completion>;
+  complete(id: string, process: Process, stored: StoredUpload): Promise<Completion>;
   tombstone(stored: StoredUpload): Promise<boolean>;
   purge(id: string): Promise<void>;
 }
@@ -61,7 +61,7 @@ export class Upkeep {
       if (isHeld(stored.record)) counts.held++;
       else if (stored.record.attempt >= this.#options.maxAttempts) counts.exhausted++;
       else {
-        const { kind } = await this.#engine.complete(id, process).catch((error: unknown) => {
+        const { kind } = await this.#engine.complete(id, process, stored).catch((error: unknown) => {
           this.#options.onError(error, { id });
           return { kind: 'failed' as const };
         });

@@ -1,9 +1,8 @@
 import { UploadError } from '../errors.ts';
 import type { Range } from '../intervals.ts';
 import type { StoredUpload, UploadRecord } from '../store.ts';
-import type { NewClaim } from './completion.ts';
+import type { Known, NewClaim } from './completion.ts';
 import { isWhole, type UploadFacts } from './facts.ts';
-import type { Lease } from './lease.ts';
 import type { LiveUpload } from './live-upload.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -30,8 +29,8 @@ export interface WriteResult {
   readonly length: number | undefined;
   /** Whether no byte is missing. */
   readonly whole: boolean;
-  /** Where a claim was asked for and came with the upload: to be given to `Engine.complete` at once. */
-  readonly lease?: Lease;
+  /** Of one that is whole, and to be given to `Engine.complete` at once: with a lease, where one was asked for. */
+  readonly known?: Known;
 }
 
 /**
@@ -132,7 +131,7 @@ export class WriteSession {
       const [made] = await Promise.all([this.#live.establish(content, newClaim), this.transfer.end()]);
       if (made) {
         const received = length === 0 ? [] : [{ start: 0, end: length }];
-        return { received, length, whole: true, ...(newClaim && { lease: newClaim.hold() }) };
+        return { received, length, whole: true, ...(newClaim && { known: newClaim.hold() }) };
       }
     } catch (error) {
       newClaim?.drop();
@@ -154,6 +153,7 @@ export class WriteSession {
     const stored = await this.#engine.load();
     if (stored === undefined) return { received: [], length: this.#live.pending?.length, whole: false };
     const { record, received } = stored;
-    return { received, length: record.length, whole: isWhole({ record, received }) };
+    const whole = isWhole(stored);
+    return { received, length: record.length, whole, ...(whole && { known: stored }) };
   }
 }

@@ -1,5 +1,4 @@
-import type { Completion } from '../engine/completion.ts';
-import type { Lease } from '../engine/lease.ts';
+import type { Completion, Known } from '../engine/completion.ts';
 import type { UploadError } from '../errors.ts';
 import type { Arrival, Service } from './exchange.ts';
 import { HandlerRun } from './handler-run.ts';
@@ -36,12 +35,12 @@ export class Completing {
 
   /**
    * Waits for the answer of a complete upload, running the handler if nobody does; then gives it, or asks for
-   * patience. With a `lease`, the claim is had already.
+   * patience. `known` is that of `Engine.complete`.
    */
-  complete(id: string, context: string | undefined, lease?: Lease): Promise<void> {
+  complete(id: string, context: string | undefined, known?: Known): Promise<void> {
     const run = this.newRun(context);
     this.#service.streams.get(id)?.run.attach(this.#reply.res);
-    return this.await(id, { run, completion: this.#service.engine.complete(id, run.process, lease) });
+    return this.await(id, { run, completion: this.#service.engine.complete(id, run.process, known) });
   }
 
   async await(id: string, { run, completion }: Running): Promise<void> {

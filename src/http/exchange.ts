@@ -120,7 +120,7 @@ export class Exchange {
       throw new UploadError('not_found', 'unknown', { id });
     if (stored === undefined || (stored.record.state === 'open' && !isWhole(stored))) {
       this.#reply.answer({ kind: 'incomplete', received: stored?.received ?? [] });
-    } else await this.#completing.complete(id, this.#ownContext);
+    } else await this.#completing.complete(id, this.#ownContext, stored);
   }
 
   async #abort(command: Extract<Command, { kind: 'abort' }>): Promise<boolean> {
@@ -160,7 +160,7 @@ export class Exchange {
     );
     if (session.kind === 'gap')
       return this.#reply.answer({ kind: 'incomplete', received: session.stored.received });
-    if (session.kind !== 'writing') return this.#completing.complete(id, this.#ownContext);
+    if (session.kind !== 'writing') return this.#completing.complete(id, this.#ownContext, session.stored);
     let own: Running | undefined;
     const end = await this.#receive(session, source, command, async () => {
       if (settings.mode === 'stream' && hasContent) own = await this.#begin(session);
@@ -237,13 +237,13 @@ export class Exchange {
     });
     // The handler had seen enough, or has failed: its answer is the answer.
     if (answered !== undefined || result === undefined) return this.#concludeEarly(id, own, answered);
-    const { received, whole, lease } = result;
+    const { received, whole, known } = result;
     if (end.kind === 'stopped') throw end.reason;
     if (whole) {
       // A cut connection may have brought the last byte: nobody waits for the answer, but the upload is
       // complete.
       if (own !== undefined) return this.#completing.await(id, own);
-      return this.#completing.complete(id, this.#ownContext, lease);
+      return this.#completing.complete(id, this.#ownContext, known);
     }
     if (end.kind === 'clean') this.#reply.answer({ kind: 'incomplete', received });
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Process, Verdict } from '../../src/engine/completion.ts';
+import { Lease } from '../../src/engine/lease.ts';
 import { failNth, faultyStore } from '../support/faulty-store.ts';
 import {
   bring,
@@ -40,7 +41,7 @@ describe.each(storeKinds)('an upload that is made with all its bytes: %s', (name
         expect(attempt).toBe(1);
         return finished;
       },
-      result.lease,
+      result.known,
     );
     expect(answer).toMatchObject({ kind: 'finished', record: { response: 'done', attempt: 1 } });
     expect(Object.fromEntries(store.calls)).toEqual({ create: 1, update: 1 });
@@ -62,7 +63,7 @@ describe.each(storeKinds)('an upload that is made with all its bytes: %s', (name
         await running.opened;
         return finished;
       },
-      result.lease,
+      result.known,
     );
     const joined = engine.complete(id, mustNotRun);
     running.open();
@@ -74,7 +75,7 @@ describe.each(storeKinds)('an upload that is made with all its bytes: %s', (name
     const engine = newEngine((await newWorld(name)).open());
     const id = newId();
     const result = await bring(engine, id, bytes);
-    expect(result.lease).toBeUndefined();
+    expect(result.known).not.toBeInstanceOf(Lease);
     expect((await engine.find(id))?.record).toMatchObject({ state: 'open', attempt: 0 });
   });
 
@@ -101,7 +102,7 @@ describe.each(storeKinds)('an upload that is made with all its bytes: %s', (name
     const engines = [newEngine(world.open()), newEngine(world.open())] as const;
     const id = newId();
     const results = await Promise.all(engines.map((engine) => arrive(engine, id)));
-    const leases = results.filter(({ result }) => result.lease !== undefined);
+    const leases = results.filter(({ result }) => result.known instanceof Lease);
     expect(leases).toHaveLength(1);
     for (const { result } of results) expect(result.whole).toBe(true);
     let entered = 0;
@@ -110,7 +111,7 @@ describe.each(storeKinds)('an upload that is made with all its bytes: %s', (name
       return finished;
     };
     const answers = await Promise.all(
-      results.map(({ result }, n) => engines[n]?.complete(id, process, result.lease)),
+      results.map(({ result }, n) => engines[n]?.complete(id, process, result.known)),
     );
     expect(entered).toBe(1);
     expect(answers).toContainEqual(expect.objectContaining({ kind: 'finished' }));
