@@ -5,11 +5,13 @@ import { UploadError, unlessGone } from '../src/errors.ts';
 import { IntervalSet } from '../src/intervals.ts';
 import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../src/store.ts';
 import { type Assembly, assemble } from './s3/assemble.ts';
-import { BucketClient, type ObjectFields } from './s3/bucket.ts';
+import { BucketClient } from './s3/bucket.ts';
+import { BufferPool } from './s3/buffer-pool.ts';
 import { type Composition, compose } from './s3/compose.ts';
-import type { Source } from './s3/compose-source.ts';
+import type { ObjectSource, Source } from './s3/compose-source.ts';
 import { type Creation, creationIn } from './s3/creation.ts';
 import { type Entry, encodeEntry } from './s3/entry.ts';
+import type { EncryptionFields, ObjectFields } from './s3/fields.ts';
 import { type GcCounts, type GcOptions, Janitor } from './s3/janitor.ts';
 import { Keys } from './s3/keys.ts';
 import { Lister, type Listing } from './s3/listing.ts';
@@ -25,9 +27,9 @@ import {
 import { type ContentPlace, readContent } from './s3/reader.ts';
 import { S3Writer, WholeWriter } from './s3/writer.ts';
 
-export type { ObjectFields } from './s3/bucket.ts';
 export type { Composition } from './s3/compose.ts';
 export type { ObjectSource, Source } from './s3/compose-source.ts';
+export type { EncryptionFields, ObjectFields } from './s3/fields.ts';
 export { decodeMetadata } from './s3/metadata.ts';
 export type { PutProgress, PutResult } from './s3/part-sender.ts';
 export type { PartLimits, PartPlan } from './s3/plan.ts';
@@ -72,8 +74,14 @@ export interface S3StoreOptions {
    */
   readonly provider?: Partial<PartLimits>;
   /**
-   * What the object with the content is made with: content type, ACL, storage class, tags, encryption, and `Metadata` of
-   * any Unicode text, 2048 bytes (2 KB) in all as it is sent: more is `invalid_argument` before any byte moves.
+   * For everything the store writes: contents, fragments and records. Where a bucket refuses what does not ask for it.
+   * @default what the bucket does by itself
+   */
+  readonly encryption?: EncryptionFields;
+  /**
+   * What the object with the content is made with: content type, ACL, storage class, tags, and `Metadata` of any Unicode
+   * text, 2048 bytes (2 KB) in all as it is sent: more is `invalid_argument` before any byte moves. A small content that
+   * arrives whole is kept with its record and has no object of its own.
    */
   readonly object?: (record: UploadRecord) => ObjectFields;
 }
@@ -110,6 +118,16 @@ export interface S3Store extends Store {
    * part. A source that changes meanwhile is an error (`gone`). A total below one part is one PutObject.
    */
   compose(key: string, sources: readonly Source[], options?: PutOptions): Composition;
+
+  /**
+   * The content of a complete upload as a source for `compose`: so a handler puts it where it belongs, under a name and
+   * with fields of its own, and the provider copies it:
+   *
+   *     await store.compose('films/1.mp4', [await store.contentOf(req.upload.id)], { object: { ContentType } }).result
+   *
+   * Rejects with `gone` when it is not there, or not whole.
+   */
+  contentOf(id: string): Promise<ObjectSource>;
 }
 
 /**
@@ -128,11 +146,16 @@ class BucketStore implements S3Store {
   readonly #lister: Lister;
   readonly #memory: PartMemory;
   readonly #permits: Permits;
+  readonly #pool: BufferPool;
+  /** What each request under way may hold beside what has arrived. */
+  readonly #inMemory: number;
   readonly #limits: PartLimits;
   readonly #partSize: number;
   readonly #spillMs: number;
   readonly #assembly: Assembly;
   readonly #fields: (record: UploadRecord) => ObjectFields;
+  /** What was seen of an upload together with its record. */
+  readonly #seen = new WeakMap<UploadRecord, Listing>();
   #usable: Promise<void> | undefined;
 
   constructor(options: S3StoreOptions) {
@@ -145,13 +168,17 @@ class BucketStore implements S3Store {
       persistent: true,
       link: false,
       maxLength: this.#limits.maxObject,
-      writesInFlight: 2,
+      writesInFlight: 1,
+      batchBytes: 128 * 1024,
     };
-    this.#bucket = new BucketClient(options.client, options.bucket);
+    this.#bucket = new BucketClient(options.client, options.bucket, options.encryption);
     this.#keys = new Keys(options.prefix ?? 'uploads/');
     this.#lister = new Lister(this.#bucket, this.#keys);
     this.#memory = new PartMemory(memoryBudget);
     this.#permits = new Permits(concurrency);
+    this.#pool = new BufferPool(memoryBudget / 4);
+    const share = memoryBudget / concurrency;
+    this.#inMemory = partSize <= memoryBudget / 2 ? Math.max(share, partSize) : share;
     this.#partSize = partSize;
     this.#spillMs = spillMs;
     this.#fields = options.object ?? (() => ({}));
@@ -160,6 +187,7 @@ class BucketStore implements S3Store {
       keys: this.#keys,
       lister: this.#lister,
       permits: this.#permits,
+      inMemory: this.#inMemory,
       fieldsOf: ({ entry }) => this.#fields(entry.record),
     };
     planParts(undefined, partSize, this.#limits); // throws what is wrong with it
@@ -169,8 +197,10 @@ class BucketStore implements S3Store {
     await this.#creation();
     const multipart = content === undefined ? await this.#begin(record) : undefined;
     const entry = { ...newEntry(record), ...(multipart && { multipart }) };
-    const made = await this.#putEntry(record.id, 1, entry, content);
-    if (made) return;
+    if (await this.#putEntry(record.id, 1, entry, content)) {
+      if (multipart !== undefined) this.#seen.set(record, newListing(entry));
+      return;
+    }
     if (multipart !== undefined) {
       await this.#bucket.abort({ key: this.#keys.content(record.id), uploadId: multipart.uploadId });
     }
@@ -178,11 +208,13 @@ class BucketStore implements S3Store {
   }
 
   async load(id: string): Promise<StoredUpload | undefined> {
-    await this.#ready();
-    const listing = await this.#lister.look(id);
+    const listing = await this.#look(id);
     if (listing === undefined) return undefined;
     const { entry, version, received, activeAt } = listing;
-    return { record: entry.record, version, received, activeAt };
+    // Its own object each time: what is cached must not keep every listing.
+    const record = { ...entry.record };
+    this.#seen.set(record, listing);
+    return { record, version, received, activeAt };
   }
 
   async update(version: number, record: UploadRecord): Promise<boolean> {
@@ -195,9 +227,11 @@ class BucketStore implements S3Store {
     return true;
   }
 
-  async writer(id: string): Promise<StoreWriter> {
+  async writer(id: string, seen?: UploadRecord): Promise<StoreWriter> {
     await this.#ready();
-    const listing = await this.#lister.look(id);
+    // An old look does no harm: an upload that has ended since refuses its bytes, and fragments that were merged since are
+    // missed when they are read.
+    const listing = (seen && this.#seen.get(seen)) ?? (await this.#look(id));
     const multipart = listing?.entry.multipart;
     if (listing?.place === 'inline' || listing?.place === 'content') return new WholeWriter();
     if (listing?.place !== 'parts' || multipart === undefined) {
@@ -208,6 +242,7 @@ class BucketStore implements S3Store {
       keys: this.#keys,
       memory: this.#memory,
       permits: this.#permits,
+      pool: this.#pool,
       id,
       life: listing.entry.life,
       multipart: this.#lister.multipart(id, listing.entry),
@@ -215,16 +250,20 @@ class BucketStore implements S3Store {
       length: listing.entry.record.length,
       fragments: listing.fragments,
       spillMs: this.#spillMs,
+      inMemory: this.#inMemory,
     });
   }
 
   read(id: string, start: number, end: number): ReturnType<Store['read']> {
-    return readContent(this.#bucket, id, () => this.#placeOf(id), { start, end });
+    const place = async (): Promise<ContentPlace | undefined> => {
+      const listing = await this.#look(id);
+      return listing && this.#placeOf(listing);
+    };
+    return readContent(this.#bucket, id, place, { start, end });
   }
 
   async discard(id: string): Promise<void> {
-    await this.#ready();
-    const listing = await this.#lister.look(id);
+    const listing = await this.#look(id);
     if (listing === undefined) return;
     const marker = this.#keys.discarded(id);
     if (!listing.keys.includes(marker)) await this.#bucket.put(marker, new Uint8Array());
@@ -275,6 +314,17 @@ class BucketStore implements S3Store {
     return compose(this.#putSetting(), key, sources, options);
   }
 
+  async contentOf(id: string): Promise<ObjectSource> {
+    const listing = await this.#look(id);
+    const length = listing?.entry.record.length;
+    const place = listing && (await this.#placeOf(listing));
+    if (place === undefined || length === undefined) {
+      throw new UploadError('gone', 'the content is not there', { id });
+    }
+    const { key, offset } = place;
+    return { key, start: offset, end: offset + length };
+  }
+
   #putSetting(): PutSetting {
     return {
       bucket: this.#bucket,
@@ -315,7 +365,11 @@ class BucketStore implements S3Store {
     const { inline: _, ...rest } = entry;
     const bytes = content === undefined ? encodeEntry(entry, undefined) : encodeEntry(rest, content);
     const creation = await this.#creation();
-    if (await creation.make(this.#bucket, this.#keys.record(id, version), bytes)) return true;
+    const etag = await creation.make(this.#bucket, this.#keys.record(id, version), bytes);
+    if (etag !== undefined) {
+      this.#lister.remember(id, version, { etag, bytes });
+      return true;
+    }
     return (await this.#lister.entry(id, version))?.by === entry.by;
   }
 
@@ -323,17 +377,19 @@ class BucketStore implements S3Store {
     const listing = await this.#lister.look(id);
     const { length } = listing?.entry.record ?? {};
     if (listing?.place !== 'parts' || length === undefined) return;
-    if (IntervalSet.from(listing.received).covers(0, length)) await assemble(this.#assembly, id);
+    if (IntervalSet.from(listing.received).covers(0, length)) await assemble(this.#assembly, id, listing);
   }
 
-  async #placeOf(id: string): Promise<ContentPlace | undefined> {
+  async #look(id: string): Promise<Listing | undefined> {
     await this.#ready();
-    const listing = await this.#lister.look(id);
-    if (listing === undefined) return undefined;
-    if (listing.place === 'inline')
-      return { key: this.#keys.record(id, 1), offset: listing.entry.inline ?? 0 };
-    if (listing.place === 'parts') await assemble(this.#assembly, id);
-    return listing.place === undefined ? undefined : { key: this.#keys.content(id), offset: 0 };
+    return this.#lister.look(id);
+  }
+
+  async #placeOf(listing: Listing): Promise<ContentPlace | undefined> {
+    const { id, place, entry } = listing;
+    if (place === 'inline') return { key: this.#keys.record(id, 1), offset: entry.inline ?? 0 };
+    if (place === 'parts') await assemble(this.#assembly, id, listing);
+    return place === undefined ? undefined : { key: this.#keys.content(id), offset: 0 };
   }
 
   /** Of an upload that is of no more use. */
@@ -344,6 +400,19 @@ class BucketStore implements S3Store {
     await this.#bucket.delete(objects);
   }
 }
+
+/** Of an upload that was just made. */
+const newListing = (entry: Entry): Listing => ({
+  id: entry.record.id,
+  entry,
+  version: 1,
+  place: 'parts',
+  parts: [],
+  fragments: [],
+  received: [],
+  activeAt: entry.at,
+  keys: [],
+});
 
 const newEntry = (record: UploadRecord, before?: Entry): Entry => {
   const by = randomBytes(9).toString('base64url');

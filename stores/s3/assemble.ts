@@ -1,7 +1,9 @@
 import { UploadError } from '../../src/errors.ts';
 import type { Range } from '../../src/intervals.ts';
-import { type Bucket, isNoUpload, type ListedPart, type ObjectFields, statusOf } from './bucket.ts';
-import { gather } from './gather.ts';
+import type { Bucket, ListedPart } from './bucket.ts';
+import { isNoUpload, statusOf } from './failures.ts';
+import type { ObjectFields } from './fields.ts';
+import { fill, inOrder } from './gather.ts';
 import type { Keys } from './keys.ts';
 import type { Lister, Listing } from './listing.ts';
 import type { Permits } from './memory.ts';
@@ -12,6 +14,8 @@ export interface Assembly {
   readonly keys: Keys;
   readonly lister: Lister;
   readonly permits: Permits;
+  /** A part of more bytes is put together on its way. */
+  readonly inMemory: number;
   readonly fieldsOf: (listing: Listing) => ObjectFields;
 }
 
@@ -23,10 +27,10 @@ const mostTries = 3;
  * repeated, and when several processes do it at once. Resolves with the listing of before; rejects with `gone` when bytes
  * are not there.
  */
-export const assemble = async (assembly: Assembly, id: string): Promise<void> => {
+export const assemble = async (assembly: Assembly, id: string, seen?: Listing): Promise<void> => {
   const { bucket, keys, lister } = assembly;
   for (let tries = 1; ; tries++) {
-    const listing = await lister.look(id);
+    const listing = tries === 1 && seen !== undefined ? seen : await lister.look(id);
     if (listing?.place === 'content' || listing?.place === 'inline') return;
     const { length } = listing?.entry.record ?? {};
     const multipart = listing?.entry.multipart;
@@ -34,7 +38,8 @@ export const assemble = async (assembly: Assembly, id: string): Promise<void> =>
       throw new UploadError('gone', 'the upload has no content', { id });
     }
     try {
-      if (listing.parts.length === 0 && length <= partAt(multipart.plan, 0).end) {
+      const isOnePart = length <= Math.min(partAt(multipart.plan, 0).end, assembly.inMemory);
+      if (listing.parts.length === 0 && isOnePart) {
         await putWhole(assembly, listing, length);
       } else await completeParts(assembly, listing, length, multipart.plan);
     } catch (error) {
@@ -55,13 +60,14 @@ const putWhole = async (
   listing: Listing,
   length: number,
 ): Promise<void> => {
-  const bytes = await gather(bucket, listing.fragments, { start: 0, end: length });
+  const bytes = Buffer.allocUnsafeSlow(length);
+  await fill(bucket, listing.fragments, [{ start: 0, end: length }], { target: bytes, start: 0 });
   await bucket.put(keys.content(listing.id), bytes, fieldsOf(listing));
   await bucket.abort(lister.multipart(listing.id, listing.entry));
 };
 
 const completeParts = async (
-  { bucket, lister, permits }: Assembly,
+  { bucket, lister, permits, inMemory }: Assembly,
   { id, entry, parts, fragments }: Listing,
   length: number,
   plan: PartPlan,
@@ -77,9 +83,15 @@ const completeParts = async (
         const inside = fragments.filter(
           (fragment) => fragment.start < range.end && range.start < fragment.end,
         );
-        const etag = await permits.run(async () =>
-          bucket.uploadPart(upload, number, await gather(bucket, inside, range)),
-        );
+        const etag = await permits.run(async () => {
+          const size = range.end - range.start;
+          if (size > inMemory) {
+            return bucket.uploadPartFrom(upload, number, size, () => inOrder(bucket, inside, range));
+          }
+          const target = Buffer.allocUnsafeSlow(size);
+          await fill(bucket, inside, [range], { target, start: range.start });
+          return bucket.uploadPart(upload, number, target);
+        });
         return { number, etag };
       },
     ),

@@ -1,11 +1,11 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  type CreateMultipartUploadCommandInput,
   DeleteObjectsCommand,
   GetObjectCommand,
+  type GetObjectCommandOutput,
   HeadBucketCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
@@ -13,22 +13,13 @@ import {
   ListObjectsV2Command,
   ListPartsCommand,
   PutObjectCommand,
-  type PutObjectCommandInput,
   type S3Client,
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { UploadError } from '../../src/errors.ts';
-import { encodeMetadata } from './metadata.ts';
-
-/**
- * What an object of ours is made with, beside its bytes: `ContentType`, `Metadata`, `ACL`, `StorageClass`, … Values of
- * `Metadata` may be any Unicode text, 2048 bytes (2 KB) in all as they are sent; `decodeMetadata` reads them back.
- */
-export type ObjectFields = Omit<
-  CreateMultipartUploadCommandInput & PutObjectCommandInput,
-  'Bucket' | 'Key' | 'Body' | 'IfNoneMatch'
->;
+import { isNoUpload, isPassing, setupFailures, statusOf, unusable } from './failures.ts';
+import { type EncryptionFields, encoded, type ObjectFields } from './fields.ts';
 
 /** An object as it was when it was looked at: whatever reads it names the ETag, and fails when it has changed. */
 export interface PinnedObject {
@@ -41,7 +32,14 @@ export interface PinnedObject {
 export interface ListedObject {
   readonly key: string;
   readonly size: number;
+  readonly etag: string;
   readonly modifiedAt: number;
+}
+
+export interface TaggedBytes {
+  readonly bytes: Uint8Array;
+  /** Of the object they are of. */
+  readonly etag: string;
 }
 
 export interface ListedPart {
@@ -56,8 +54,17 @@ export interface MultipartUpload {
   readonly uploadId: string;
 }
 
+/** One sum over the whole object, in the place of a sum over those of its parts, which nobody else can check. */
+const fullChecksum = { ChecksumAlgorithm: 'CRC32', ChecksumType: 'FULL_OBJECT' } as const;
+
 /** As many as one DeleteObjects takes. */
 const mostKeys = 1000;
+
+/** How often a part is sent whose bytes have to be read for it: as often as the client sends any other by default. */
+const mostAttempts = 3;
+
+/** S3 takes no chunk below 8192 bytes (8 KiB) but the last. */
+const chunkBytes = 64 * 1024;
 
 /** How often a conditional write is asked for again while the server says that another is under way. */
 const mostConflicts = 5;
@@ -73,10 +80,14 @@ export class BucketClient {
   readonly name: string;
   /** Requests so far, by operation: what an upload costs is to be seen. */
   readonly requests: Record<string, number> = {};
+  readonly #encryption: EncryptionFields;
+  #hasFullChecksum = true;
 
-  constructor(client: S3Client, name: string) {
+  /** `encryption` goes with all that is written. */
+  constructor(client: S3Client, name: string, encryption: EncryptionFields = {}) {
     this.#client = client;
     this.name = name;
+    this.#encryption = encryption;
   }
 
   /** Rejects with what is wrong, in words: no such bucket, another region, wrong credentials. */
@@ -103,49 +114,55 @@ export class BucketClient {
 
   /** Resolves with the ETag. */
   async put(key: string, body: Uint8Array, fields: ObjectFields = {}): Promise<string> {
-    const input = { ...encoded(fields), Bucket: this.name, Key: key, Body: body };
+    const input = { ...this.#encryption, ...encoded(fields), Bucket: this.name, Key: key, Body: body };
     const { ETag = '' } = await this.#send('PutObject', () => this.#client.send(new PutObjectCommand(input)));
     return ETag;
   }
 
   /**
-   * Makes an object where there is none, and says whether it did. A request that was repeated because its answer was
-   * lost may say false of its own success: who must know compares what is there.
+   * Makes an object where there is none; resolves with its ETag if it did. A request that was repeated because its
+   * answer was lost may say undefined of its own success: who must know compares what is there.
    */
-  async putNew(key: string, body: Uint8Array): Promise<boolean> {
+  async putNew(key: string, body: Uint8Array): Promise<string | undefined> {
     for (let conflicts = 0; ; conflicts++) {
       try {
-        await this.putIfNew(key, body);
-        return true;
+        return await this.putIfNew(key, body);
       } catch (error) {
-        if (statusOf(error) === 412) return false;
+        if (statusOf(error) === 412) return undefined;
         if (statusOf(error) !== 409 || conflicts === mostConflicts) throw error;
       }
     }
   }
 
   /** The one request of it. Rejects with what the server said. */
-  async putIfNew(key: string, body: Uint8Array): Promise<void> {
-    const input = { Bucket: this.name, Key: key, Body: body, IfNoneMatch: '*' };
-    await this.#send('PutObject', () => this.#client.send(new PutObjectCommand(input)));
+  async putIfNew(key: string, body: Uint8Array): Promise<string> {
+    const input = { ...this.#encryption, Bucket: this.name, Key: key, Body: body, IfNoneMatch: '*' };
+    const { ETag = '' } = await this.#send('PutObject', () => this.#client.send(new PutObjectCommand(input)));
+    return ETag;
   }
 
   /** The bytes from `start`, up to `end` where it is given; undefined when there is no such object. */
   async get(key: string, start = 0, end?: number): Promise<Uint8Array | undefined> {
-    const body = await this.open(key, start, end);
-    return (
-      body &&
-      (await (body as Readable & { transformToByteArray(): Promise<Uint8Array> }).transformToByteArray())
-    );
+    return (await this.getWithTag(key, start, end))?.bytes;
+  }
+
+  /** As `get`, and the object's ETag. */
+  async getWithTag(key: string, start = 0, end?: number): Promise<TaggedBytes | undefined> {
+    const found = await this.#get(key, start, end);
+    if (found?.Body === undefined) return undefined;
+    return { bytes: await found.Body.transformToByteArray(), etag: found.ETag ?? '' };
   }
 
   async open(key: string, start: number, end?: number): Promise<Readable | undefined> {
+    return (await this.#get(key, start, end))?.Body as Readable | undefined;
+  }
+
+  async #get(key: string, start: number, end?: number): Promise<GetObjectCommandOutput | undefined> {
     const range =
       start === 0 && end === undefined ? {} : { Range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
     const input = { Bucket: this.name, Key: key, ...range };
     try {
-      const { Body } = await this.#send('GetObject', () => this.#client.send(new GetObjectCommand(input)));
-      return Body as Readable | undefined;
+      return await this.#send('GetObject', () => this.#client.send(new GetObjectCommand(input)));
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
       throw error;
@@ -181,8 +198,8 @@ export class BucketClient {
 
   async *list(prefix: string): AsyncGenerator<ListedObject> {
     for await (const { Contents = [] } of this.#pages(prefix)) {
-      for (const { Key = '', Size = 0, LastModified } of Contents) {
-        yield { key: Key, size: Size, modifiedAt: LastModified?.getTime() ?? 0 };
+      for (const { Key = '', Size = 0, ETag = '', LastModified } of Contents) {
+        yield { key: Key, size: Size, etag: ETag, modifiedAt: LastModified?.getTime() ?? 0 };
       }
     }
   }
@@ -208,12 +225,30 @@ export class BucketClient {
   }
 
   async begin(key: string, fields: ObjectFields = {}): Promise<string> {
-    const input = { ...encoded(fields), Bucket: this.name, Key: key };
-    const { UploadId } = await this.#send('CreateMultipartUpload', () =>
-      this.#client.send(new CreateMultipartUploadCommand(input)),
-    );
-    if (UploadId === undefined) throw new Error('the server has made a multipart upload without a name');
-    return UploadId;
+    const input = { ...this.#encryption, ...encoded(fields), Bucket: this.name, Key: key };
+    const create = async (checksum: typeof fullChecksum | undefined): Promise<string> => {
+      const { UploadId } = await this.#send('CreateMultipartUpload', () =>
+        this.#client.send(new CreateMultipartUploadCommand({ ...input, ...checksum })),
+      );
+      if (UploadId === undefined) throw new Error('the server has made a multipart upload without a name');
+      return UploadId;
+    };
+    if (!(await this.#asksForChecksum())) return create(undefined);
+    try {
+      return await create(fullChecksum);
+    } catch (error) {
+      if (!(statusOf(error) === 400 || statusOf(error) === 501)) throw error;
+      const uploadId = await create(undefined);
+      // So it was the checksum that the provider does not know.
+      this.#hasFullChecksum = false;
+      return uploadId;
+    }
+  }
+
+  /** An upload that was begun with a checksum takes no part without one. */
+  async #asksForChecksum(): Promise<boolean> {
+    const { requestChecksumCalculation } = this.#client.config;
+    return this.#hasFullChecksum && (await requestChecksumCalculation()) === 'WHEN_SUPPORTED';
   }
 
   /** Those in progress, of all keys below the prefix. */
@@ -248,6 +283,45 @@ export class BucketClient {
       this.#client.send(new UploadPartCommand(input), signal && { abortSignal: signal }),
     );
     return ETag;
+  }
+
+  /**
+   * As `uploadPart`, of `size` bytes that need not be here all at once. `read` is called again where a request is
+   * repeated, which the client cannot do by itself. Rejects with what reading rejects with.
+   */
+  async uploadPartFrom(
+    { key, uploadId }: MultipartUpload,
+    number: number,
+    size: number,
+    read: () => AsyncIterable<Uint8Array>,
+  ): Promise<string> {
+    const input = {
+      Bucket: this.name,
+      Key: key,
+      UploadId: uploadId,
+      PartNumber: number,
+      ContentLength: size,
+    };
+    for (let attempts = 1; ; attempts++) {
+      const abort = new AbortController();
+      let failure: { readonly error: unknown } | undefined;
+      const Body = Readable.from(inChunks(read()), { objectMode: false });
+      Body.once('error', (error) => {
+        failure ??= { error };
+        abort.abort();
+      });
+      try {
+        const { ETag = '' } = await this.#send('UploadPart', () =>
+          this.#client.send(new UploadPartCommand({ ...input, Body }), { abortSignal: abort.signal }),
+        );
+        return ETag;
+      } catch (error) {
+        if (failure?.error instanceof UploadError) throw failure.error;
+        if (!isPassing(error) || attempts === mostAttempts) throw failure?.error ?? error;
+      } finally {
+        Body.destroy();
+      }
+    }
   }
 
   /**
@@ -356,29 +430,17 @@ export class BucketClient {
   }
 }
 
-const encoded = (fields: ObjectFields): ObjectFields =>
-  fields.Metadata === undefined ? fields : { ...fields, Metadata: encodeMetadata(fields.Metadata) };
-
-interface ServiceError extends Error {
-  readonly $metadata?: { readonly httpStatusCode?: number };
+/** The same bytes in chunks of at least `chunkBytes`, but for the last. */
+async function* inChunks(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let pending: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of source) {
+    pending.push(chunk);
+    bytes += chunk.byteLength;
+    if (bytes < chunkBytes) continue;
+    yield pending.length === 1 ? chunk : Buffer.concat(pending);
+    pending = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield Buffer.concat(pending);
 }
-
-/** The HTTP status a request failed with, if it came so far. */
-export const statusOf = (error: unknown): number | undefined =>
-  error instanceof Error ? (error as ServiceError).$metadata?.httpStatusCode : undefined;
-
-/** moto answers some requests about an upload that was aborted with 500. */
-export const isNoUpload = (error: unknown): boolean =>
-  error instanceof Error && (error.name === 'NoSuchUpload' || statusOf(error) === 404);
-
-/** What no later request would do better. */
-const setupFailures: readonly number[] = [301, 400, 403, 404];
-
-const unusable = (bucket: string, cause: unknown): string => {
-  const status = statusOf(cause);
-  if (status === 301 || status === 400)
-    return `the bucket ${bucket} is at another endpoint or region than the client's`;
-  if (status === 403) return `the credentials are wrong, or do not allow to use the bucket ${bucket}`;
-  if (status === 404) return `there is no bucket ${bucket}`;
-  return `the bucket ${bucket} cannot be reached`;
-};

@@ -3,7 +3,8 @@ import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { systemCode, UploadError } from '../../src/errors.ts';
 import { assertRange } from '../../src/intervals.ts';
-import { type Bucket, type PinnedObject, statusOf } from './bucket.ts';
+import type { Bucket, PinnedObject } from './bucket.ts';
+import { statusOf } from './failures.ts';
 import type { PartLimits } from './plan.ts';
 import { bytesOf, isStream } from './stream-source.ts';
 

@@ -1,5 +1,5 @@
 import type { Bucket } from './bucket.ts';
-import { statusOf } from './bucket.ts';
+import { statusOf } from './failures.ts';
 import type { Keys } from './keys.ts';
 
 // Every record version is an object that is made once: `PutObject` with `If-None-Match: *`. Not every provider takes
@@ -13,23 +13,21 @@ const warningCode = 'RESUMABLE_HTTP_S3_CONDITIONAL_WRITES';
 /** Makes objects where there are none, in the best way the bucket has. All stores of this process share it. */
 export class Creation {
   readonly #conditions: Conditions;
-  readonly #turns = new Map<string, Promise<boolean>>();
+  readonly #turns = new Map<string, Promise<string | undefined>>();
 
   constructor(conditions: Conditions) {
     this.#conditions = conditions;
   }
 
-  /** Whether it did; as `Bucket.putNew`. */
-  async make(bucket: Bucket, key: string, body: Uint8Array): Promise<boolean> {
+  /** As `Bucket.putNew`. */
+  async make(bucket: Bucket, key: string, body: Uint8Array): Promise<string | undefined> {
     if (this.#conditions === 'honoured') return bucket.putNew(key, body);
     // One after another, so that at least within this process nobody writes between another's look and write.
     const before = this.#turns.get(key);
     const turn = (async () => {
       await before?.catch(() => undefined);
-      if ((await bucket.sizeOf(key)) !== undefined) return false;
-      if (this.#conditions === 'ignored') return bucket.putNew(key, body);
-      await bucket.put(key, body);
-      return true;
+      if ((await bucket.sizeOf(key)) !== undefined) return undefined;
+      return this.#conditions === 'ignored' ? bucket.putNew(key, body) : bucket.put(key, body);
     })();
     this.#turns.set(key, turn);
     try {

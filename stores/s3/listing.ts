@@ -1,7 +1,8 @@
 import { UploadError } from '../../src/errors.ts';
 import { IntervalSet, type Range } from '../../src/intervals.ts';
-import type { Bucket, ListedPart, MultipartUpload } from './bucket.ts';
+import type { Bucket, ListedPart, MultipartUpload, TaggedBytes } from './bucket.ts';
 import { decodeEntry, type Entry } from './entry.ts';
+import { EntryCache } from './entry-cache.ts';
 import type { Keys } from './keys.ts';
 import { patiently } from './patience.ts';
 import { type PartPlan, rangeOfPart } from './plan.ts';
@@ -33,7 +34,8 @@ export interface Listing {
 const entryBytes = 64 * 1024;
 
 interface Found {
-  versions: number[];
+  /** With their ETags. */
+  versions: Map<number, string>;
   fragments: FoundFragment[];
   hasContent: boolean;
   isDiscarded: boolean;
@@ -45,6 +47,7 @@ interface Found {
 export class Lister {
   readonly #bucket: Bucket;
   readonly #keys: Keys;
+  readonly #cache = new EntryCache();
 
   constructor(bucket: Bucket, keys: Keys) {
     this.#bucket = bucket;
@@ -62,9 +65,10 @@ export class Lister {
   /** Undefined when an upload is there, and its bytes are not. */
   async #lookOnce(id: string): Promise<Listing | 'none' | undefined> {
     const found = await this.#objects(id);
-    const version = lastVersion(found.versions);
+    const version = lastVersion([...found.versions.keys()]);
     if (version === 0) return 'none';
-    const entry = await this.entry(id, version);
+    const known = this.#cache.get(this.#keys.record(id, version), found.versions.get(version) ?? '');
+    const entry = known ?? (await this.entry(id, version));
     if (entry === undefined) return 'none'; // purged this moment
     found.fragments = found.fragments.filter(({ life }) => life === entry.life);
     const place = placeOf(entry, found);
@@ -95,11 +99,19 @@ export class Lister {
   /** Undefined when there is no such version. */
   async entry(id: string, version: number): Promise<Entry | undefined> {
     const key = this.#keys.record(id, version);
-    const bytes = await this.#bucket.get(key, 0, entryBytes);
-    if (bytes === undefined) return undefined;
+    const found = await this.#bucket.getWithTag(key, 0, entryBytes);
+    if (found === undefined) return undefined;
+    const entry = decodeEntry(found.bytes);
+    if (entry !== undefined) this.#cache.set(key, found.etag, entry);
+    if (entry !== undefined || found.bytes.byteLength < entryBytes) return entry;
+    const all = await this.#bucket.get(key);
+    return all && decodeEntry(all);
+  }
+
+  /** A version that this process has made itself: it need not be read, as long as it is there with this ETag. */
+  remember(id: string, version: number, { etag, bytes }: TaggedBytes): void {
     const entry = decodeEntry(bytes);
-    if (entry !== undefined) return entry;
-    return decodeEntry((await this.#bucket.get(key)) ?? Buffer.from('\n'));
+    if (entry !== undefined) this.#cache.set(this.#keys.record(id, version), etag, entry);
   }
 
   multipart(id: string, { multipart }: Entry): MultipartUpload {
@@ -118,18 +130,18 @@ export class Lister {
 
   async #objects(id: string): Promise<Found> {
     const found: Found = {
-      versions: [],
+      versions: new Map(),
       fragments: [],
       hasContent: false,
       isDiscarded: false,
       activeAt: 0,
       keys: [],
     };
-    for await (const { key } of this.#bucket.list(this.#keys.folder(id))) {
+    for await (const { key, etag } of this.#bucket.list(this.#keys.folder(id))) {
       const place = this.#keys.place(id, key);
       if (place === undefined) continue;
       found.keys.push(key);
-      if (place.kind === 'record') found.versions.push(place.version);
+      if (place.kind === 'record') found.versions.set(place.version, etag);
       else if (place.kind === 'fragment') {
         found.fragments.push({ key, life: place.life, start: place.start, end: place.end });
         found.activeAt = Math.max(found.activeAt, place.at);

@@ -1,14 +1,10 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { storeError, UploadError } from '../../src/errors.ts';
-import {
-  type Bucket,
-  isNoUpload,
-  type ListedPart,
-  type MultipartUpload,
-  type ObjectFields,
-} from './bucket.ts';
+import type { Bucket, ListedPart, MultipartUpload } from './bucket.ts';
 import { assertFits, type ComposeRules, type Position, partSizeOf } from './compose-plan.ts';
+import { isNoUpload } from './failures.ts';
+import type { ObjectFields } from './fields.ts';
 import type { PartPlan } from './plan.ts';
 
 /** How far an object is on its way into the bucket. Sizes in bytes. */

@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
 import { UploadError } from '../../src/errors.ts';
-import type { Bucket, ListedPart, ObjectFields } from './bucket.ts';
+import type { Bucket, ListedPart } from './bucket.ts';
 import { type ComposeRules, composeRules } from './compose-plan.ts';
+import type { ObjectFields } from './fields.ts';
 import { encodeMetadata } from './metadata.ts';
 import { noUpload, PartSender, type PutProgress, type PutResult, type SentPart } from './part-sender.ts';
 import { type PartLimits, type PartPlan, rangeOfPart } from './plan.ts';

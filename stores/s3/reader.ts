@@ -28,12 +28,14 @@ async function* chunks(
 ): AsyncGenerator<Uint8Array> {
   const gone = (offset: number): UploadError =>
     new UploadError('gone', 'the bytes are not there', { id, offset });
-  const found = await place();
-  if (found === undefined) throw gone(start);
+  let found: ContentPlace | undefined;
   let position = start;
-  for (let breaks = 0; position < end; ) {
+  for (let breaks = 0; found === undefined || position < end; ) {
     const before = position;
     try {
+      found ??= await place();
+      if (found === undefined) throw gone(position);
+      if (start === end) return;
       const body = await bucket.open(found.key, found.offset + position, found.offset + end);
       if (body === undefined) throw gone(position);
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
@@ -41,8 +43,8 @@ async function* chunks(
         yield chunk;
       }
     } catch (error) {
-      if (error instanceof UploadError || isPastEnd(error)) throw isPastEnd(error) ? gone(position) : error;
-      if (position === before && ++breaks >= mostBreaks) throw error;
+      if (isPastEnd(error)) throw gone(position);
+      if (error instanceof UploadError || (position === before && ++breaks >= mostBreaks)) throw error;
       continue;
     }
     // A body that ends early without an error is a short object, or a connection that was closed in time.

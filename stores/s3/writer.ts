@@ -1,19 +1,22 @@
 import { isUploadError, UploadError } from '../../src/errors.ts';
 import { IntervalSet, type Range } from '../../src/intervals.ts';
 import type { StoreWriter } from '../../src/store.ts';
-import { type Bucket, isNoUpload, type MultipartUpload } from './bucket.ts';
-import { gather } from './gather.ts';
+import type { Bucket, MultipartUpload } from './bucket.ts';
+import type { BufferPool } from './buffer-pool.ts';
+import { isNoUpload } from './failures.ts';
+import { fill, inOrder } from './gather.ts';
 import type { Keys } from './keys.ts';
 import type { Fragment } from './listing.ts';
 import type { Holder, PartMemory, Permits } from './memory.ts';
-import { PartBuffer, put } from './part-buffer.ts';
-import { type PartPlan, partsOf } from './plan.ts';
+import { PartBuffer } from './part-buffer.ts';
+import { type PartPlan, type partAt, partsOf } from './plan.ts';
 
 export interface WriterParts {
   readonly bucket: Bucket;
   readonly keys: Keys;
   readonly memory: PartMemory;
   readonly permits: Permits;
+  readonly pool: BufferPool;
   readonly id: string;
   readonly life: string;
   readonly multipart: MultipartUpload;
@@ -23,6 +26,8 @@ export interface WriterParts {
   readonly fragments: readonly Fragment[];
   /** What has waited so long for the rest of its part is sent off without it. */
   readonly spillMs: number;
+  /** A part of more bytes that is not here as a whole is put together on its way. */
+  readonly inMemory: number;
 }
 
 /**
@@ -35,6 +40,7 @@ export class S3Writer implements StoreWriter, Holder {
   readonly #buffers = new Map<number, PartBuffer>();
   readonly #underway = new Set<Promise<void>>();
   readonly #fragments: Fragment[];
+  #activeAt = 0;
   #safe = new IntervalSet();
   #failure: unknown;
   #isClosed = false;
@@ -51,22 +57,38 @@ export class S3Writer implements StoreWriter, Holder {
     return bytes;
   }
 
+  get missingBytes(): number {
+    let bytes = 0;
+    for (const { range, size } of this.#buffers.values()) bytes += range.end - range.start - size;
+    return bytes;
+  }
+
+  get activeAt(): number {
+    return this.#activeAt;
+  }
+
   async write(buffers: readonly Uint8Array[], offset: number): Promise<void> {
     this.#assertUsable();
     const { plan, memory } = this.#parts;
     let length = 0;
     for (const buffer of buffers) length += buffer.byteLength;
-    const end = offset + length;
-    for (const part of partsOf(plan, offset, end)) {
-      const buffer = this.#buffers.get(part.number) ?? new PartBuffer(part.number, part);
-      this.#buffers.set(part.number, buffer);
-      const from = Math.max(part.start, offset);
-      const rest = skip(buffers, from - offset);
-      memory.take(buffer.add(rest, from, Math.min(part.end, end) - from));
-      if (this.#isWhole(buffer)) this.#send(buffer, () => this.#upload(buffer));
+    await memory.take(this, length);
+    this.#activeAt = Date.now();
+    let added = 0;
+    try {
+      this.#assertUsable();
+      const end = offset + length;
+      for (const part of partsOf(plan, offset, end)) {
+        const buffer = this.#bufferOf(part);
+        const from = Math.max(part.start, offset);
+        const rest = skip(buffers, from - offset);
+        added += buffer.add(rest, from, Math.min(part.end, end) - from);
+        if (this.#isWhole(buffer)) this.#send(buffer, () => this.#upload(buffer));
+      }
+    } finally {
+      // What was there twice; and now that the others are in their places, they can be sent off.
+      memory.release(length - added, false);
     }
-    await memory.room();
-    this.#assertUsable();
   }
 
   async sync(all = true): Promise<readonly Range[]> {
@@ -109,23 +131,26 @@ export class S3Writer implements StoreWriter, Holder {
     }
   }
 
+  #bufferOf({ number, start, end }: ReturnType<typeof partAt>): PartBuffer {
+    const { length = end } = this.#parts;
+    const range = { start, end: length > start ? Math.min(end, length) : end };
+    const buffer = this.#buffers.get(number) ?? new PartBuffer(number, range, this.#parts);
+    this.#buffers.set(number, buffer);
+    return buffer;
+  }
+
   /** Whether all of the part is here, or in fragments that are known. */
-  #isWhole({ range, held }: PartBuffer): boolean {
-    const { length } = this.#parts;
-    const end = length === undefined ? range.end : Math.min(range.end, length);
-    const gaps = held.missing(range.start, end);
+  #isWhole({ gaps }: PartBuffer): boolean {
     if (gaps.length === 0 || this.#fragments.length === 0) return gaps.length === 0;
     const elsewhere = IntervalSet.from(this.#fragments);
     return gaps.every((gap) => elsewhere.covers(gap.start, gap.end));
   }
 
   async #upload(buffer: PartBuffer): Promise<void> {
-    const { length } = this.#parts;
-    const start = buffer.range.start;
-    const end = Math.min(buffer.range.end, length ?? buffer.range.end);
+    const { start, end } = buffer.range;
     const used = this.#fragments.filter((fragment) => fragment.start < end && start < fragment.end);
     try {
-      await this.#uploadPart(buffer, { start, end }, used);
+      await this.#parts.permits.run(() => this.#uploadPart(buffer, used));
     } catch (error) {
       if (!isUploadError(error, 'gone')) throw error;
       // Another process has merged the fragments into the part: what is here is in it too, or will be.
@@ -138,13 +163,19 @@ export class S3Writer implements StoreWriter, Holder {
     if (used.length > 0) await this.#parts.bucket.delete(used.map(({ key }) => key)).catch(() => undefined);
   }
 
-  async #uploadPart(buffer: PartBuffer, range: Range, used: readonly Fragment[]): Promise<void> {
-    const { bucket, multipart, permits } = this.#parts;
-    await permits.run(async () => {
-      const gaps = buffer.held.missing(range.start, range.end);
-      const bytes = put(await gather(bucket, used, range, gaps), range.start, buffer.pieces());
-      await bucket.uploadPart(multipart, buffer.number, bytes);
-    });
+  async #uploadPart(buffer: PartBuffer, used: readonly Fragment[]): Promise<void> {
+    const { bucket, multipart, inMemory } = this.#parts;
+    const { number, range, gaps } = buffer;
+    const size = range.end - range.start;
+    if (size > inMemory && (gaps.length > 0 || !buffer.isJoined)) {
+      const read = () => inOrder(bucket, used, range, buffer.runs());
+      await bucket.uploadPartFrom(multipart, number, size, read);
+      return;
+    }
+    const target = buffer.joined();
+    await fill(bucket, used, gaps, { target, start: range.start });
+    await bucket.uploadPart(multipart, number, target);
+    buffer.recycle();
   }
 
   /** The buffer is on its way; whatever comes for its part from now on begins another. */

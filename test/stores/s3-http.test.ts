@@ -1,7 +1,7 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, describe, expect, test } from 'vitest';
 import { upload } from '../../src/client/index.ts';
-import { s3Store } from '../../stores/s3.ts';
+import { type S3StoreOptions, s3Store } from '../../stores/s3.ts';
 import {
   ask,
   content,
@@ -35,11 +35,16 @@ const startBucket = async (options: S3DoubleOptions = {}): Promise<S3Double> => 
 };
 
 /** A node of its own over the bucket: it shares nothing with another but that. */
-const startNode = (double: S3Double, options: Options = {}, partSize = 5 * MiB): Promise<Service> => {
+const startNode = (
+  double: S3Double,
+  options: Options = {},
+  partSize = 5 * MiB,
+  sizes: Partial<S3StoreOptions> = {},
+): Promise<Service> => {
   const client = new S3Client({ ...double.clientConfig, maxAttempts: 1 });
   cleanups.push(() => client.destroy());
   const provider = { minPart: Math.min(partSize, 5 * MiB) };
-  const store = s3Store({ client, bucket: double.bucket, partSize, provider });
+  const store = s3Store({ client, bucket: double.bucket, partSize, provider, ...sizes });
   return startService('memory', { store, ...options });
 };
 
@@ -93,6 +98,58 @@ describe('uploads into a bucket', () => {
     for (const node of nodes) expectProcessed(await query(node, name), bytes);
     expect([nodes[0].calls.length, nodes[1].calls.length]).toEqual([0, 1]);
     expect(double.uploads()).toEqual([]);
+    expect(double.objects().filter(({ key }) => key.includes('/fragment/'))).toEqual([]);
+  });
+
+  test('a resume at another node takes three requests before the first new byte, a further page of parts one more', async () => {
+    const double = await startBucket({ minPartSize: 1024, pageSize: 4 });
+    const nodes = [await startNode(double, {}, 10_000), await startNode(double, {}, 10_000)] as const;
+    for (const node of nodes) await ask(node, { body: 'the first finds out what the bucket can do' });
+    const bytes = content(100_000);
+    const name = await handshake(nodes[0], bytes.length);
+    await send(nodes[0], name, bytes, [0, 60_000]); // six parts: two pages
+    const before = double.log.length;
+    expect((await send(nodes[1], name, bytes, [60_000, 75_000])).status).toBe(308);
+    const operations = double.log.slice(before).map(({ operation }) => operation);
+    expect(operations.slice(0, operations.indexOf('UploadPart'))).toEqual([
+      'ListObjectsV2',
+      'GetObject',
+      'ListParts',
+      'ListParts',
+    ]);
+    // What a process has seen of the record it need not read again.
+    const again = double.log.length;
+    expect((await send(nodes[1], name, bytes, [80_000, 90_000])).status).toBe(308);
+    const next = double.log.slice(again).map(({ operation }) => operation);
+    expect(next.slice(0, next.indexOf('UploadPart'))).toEqual(['ListObjectsV2', 'ListParts', 'ListParts']);
+    expectProcessed(await send(nodes[0], name, bytes, [75_000, bytes.length]), bytes);
+  });
+
+  test('a part that memory has no room for is put together on its way, and again where that fails', async () => {
+    const double = await startBucket({ minPartSize: 1024 });
+    const sizes = { memoryBudget: 40_000, concurrency: 2 };
+    const node = await startNode(double, { batchBytes: 10_000 }, 200_000, sizes);
+    const bytes = content(500_000);
+    const name = await handshake(node, bytes.length);
+    const fault = double.faults.on('UploadPart', {
+      nth: 1,
+      when: 'before',
+      what: 'reset',
+      afterBytes: 50_000,
+    });
+    for (const [start, end] of [
+      [300_000, 450_000],
+      [0, 120_000],
+      [450_000, 500_000],
+      [120_000, 300_000],
+    ] as const) {
+      await send(node, name, bytes, [start, end]);
+    }
+    expectProcessed(await query(node, name), bytes);
+    expect(fault.fired).toBe(1);
+    const parts = double.log.filter(({ operation }) => operation === 'UploadPart');
+    expect(parts.length).toBe(4);
+    for (const { headers } of parts) expect(headers['x-amz-trailer']).toBe('x-amz-checksum-crc32');
     expect(double.objects().filter(({ key }) => key.includes('/fragment/'))).toEqual([]);
   });
 
