@@ -161,6 +161,24 @@ describe('time', () => {
     await held;
   });
 
+  test.each(['before', 'after'] as const)('a test is called %s the effect, and waited for', async (when) => {
+    const { double, client, put } = await start();
+    const seen: number[] = [];
+    double.faults.on('PutObject', {
+      nth: 2,
+      when,
+      what: 'reset',
+      until: async () => {
+        await new Promise((resolve) => setImmediate(resolve));
+        seen.push(double.objects().length);
+      },
+    });
+    await put(client, 'a');
+    expect(seen).toEqual([]);
+    expect(await refusal(put(client, 'b'))).toMatch(/ECONNRESET|hang up/);
+    expect(seen).toEqual([when === 'before' ? 1 : 2]);
+  });
+
   test('close ends what still waits', async () => {
     const { double, client, put } = await start();
     double.faults.on('PutObject', { nth: 1, what: 'delay', until: new Promise(() => {}) });
@@ -224,6 +242,26 @@ describe('bodies that break off', () => {
       ['answered', 100_000],
     ]);
   });
+});
+
+test('an answer may be shorter than what it is of, and say nothing of it', async () => {
+  const { double, client, put } = await start();
+  await put(client, 'k', Buffer.alloc(100_000, 'content'));
+  const read = async (): Promise<number | undefined> => {
+    const range = { Bucket: double.bucket, Key: 'k', Range: 'bytes=0-99999' };
+    const { Body } = await client.send(new GetObjectCommand(range));
+    return (await Body?.transformToByteArray())?.length;
+  };
+  double.faults.on('GetObject', { nth: 1, what: 'short' });
+  expect(await read()).toBe(50_000);
+  double.faults.on('GetObject', { nth: 1, what: 'short', afterBytes: 0 });
+  expect(await read()).toBe(0);
+  expect(await read()).toBe(100_000);
+  expect(double.log.slice(1).map(({ outcome, sent }) => [outcome, sent])).toEqual([
+    ['answered', 50_000],
+    ['answered', 0],
+    ['answered', 100_000],
+  ]);
 });
 
 test('64 MiB cost little', async () => {

@@ -8,16 +8,17 @@ import type { S3Operation } from './operations.ts';
  * - `status`: the client gets this error for an answer;
  * - `delay`: nothing but the wait;
  * - `slow`: the body trickles, whichever way it goes;
- * - `cut`: the answer's body breaks off, and the connection ends.
+ * - `cut`: the answer's body breaks off, and the connection ends;
+ * - `short`: the answer's body ends too soon, and its length says that this is all.
  */
-export type FaultKind = 'reset' | 'status' | 'delay' | 'slow' | 'cut';
+export type FaultKind = 'reset' | 'status' | 'delay' | 'slow' | 'cut' | 'short';
 
 export interface Fault {
   /** Which of the calls made from now on, counted from 1; every one where it is left out. */
   readonly nth?: number | readonly number[];
   /** Calls that it returns false for are not counted. */
   readonly match?: (call: Call) => boolean;
-  /** `before`: the call then has no effect. `after`: it has had it. Of `slow` and `cut` it says nothing. */
+  /** `before`: the call then has no effect. `after`: it has had it. Of `slow`, `cut` and `short` it says nothing. */
   readonly when?: 'before' | 'after';
   readonly what: FaultKind;
   /**
@@ -29,11 +30,11 @@ export interface Fault {
   readonly code?: string;
   /** How long to wait first, whatever it is. */
   readonly delayMs?: number;
-  /** What to wait for first, whatever it is. */
-  readonly until?: Promise<unknown>;
+  /** What to wait for first, whatever it is. A function is called when the call has come so far. */
+  readonly until?: Promise<unknown> | (() => Promise<unknown>);
   /**
-   * Of `reset` before the effect: once that much of the request's body has come. Of `cut`: once that much of the
-   * answer's body is sent, by default half.
+   * Of `reset` before the effect: once that much of the request's body has come. Of `cut` and `short`: once that
+   * much of the answer's body is sent, by default half.
    */
   readonly afterBytes?: number;
   /** Of `slow`. */

@@ -162,10 +162,12 @@ const applyFaults = async (
   for (const fault of faults) {
     if ((fault.when ?? 'before') !== when) continue;
     if (fault.delayMs !== undefined) await delay(fault.delayMs, undefined, { signal: closing });
-    if (fault.until !== undefined) await Promise.race([fault.until, aborted(closing)]);
+    const { until } = fault;
+    if (until !== undefined)
+      await Promise.race([typeof until === 'function' ? until() : until, aborted(closing)]);
     closing.throwIfAborted();
     if (fault.what === 'reset' && (when === 'after' || fault.afterBytes === undefined)) {
-      socket.resetAndDestroy();
+      reset(socket);
       throw new Reset();
     }
     if (fault.what !== 'status') continue;
@@ -175,6 +177,12 @@ const applyFaults = async (
     return { status, code, xml };
   }
   return undefined;
+};
+
+/** Of one that is being shut down already, Node (20) would keep the handle for ever, and could not exit. */
+const reset = (socket: Socket): void => {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 };
 
 const aborted = (signal: AbortSignal): Promise<void> =>
@@ -198,7 +206,7 @@ const pacer = (
     const fresh = total - call.received;
     call.received = total;
     if (limit !== undefined && total >= limit) {
-      socket.resetAndDestroy();
+      reset(socket);
       throw new Reset();
     }
     if (speed === undefined || fresh === 0) return undefined;
@@ -223,7 +231,9 @@ const send = async (
   const { outgoing, incoming, socket, requestId } = exchange;
   const { status, headers = {}, xml } = answer;
   const isHead = incoming.method === 'HEAD';
-  const body = xml === undefined ? answer.content : new Content([Buffer.from(xml)]);
+  const whole = xml === undefined ? answer.content : new Content([Buffer.from(xml)]);
+  const short = faults.find(({ what }) => what === 'short');
+  const body = short === undefined ? whole : whole?.slice(0, endOf(whole, short));
   if (socket.destroyed) {
     if (call !== undefined) call.outcome = 'lost';
     return;
@@ -262,9 +272,7 @@ const sendBody = async (
 ): Promise<void> => {
   const cut = faults.find(({ what }) => what === 'cut');
   const speed = faults.find(({ what }) => what === 'slow')?.bytesPerSecond;
-  const end =
-    cut === undefined ? body.size : Math.min(body.size, cut.afterBytes ?? Math.floor(body.size / 2));
-  const { chunks } = body.slice(0, end);
+  const { chunks } = body.slice(0, cut === undefined ? body.size : endOf(body, cut));
   const step = speed === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(speed / 20));
   outgoing.flushHeaders();
   for (const chunk of chunks) {
@@ -280,6 +288,10 @@ const sendBody = async (
   if (cut === undefined) outgoing.end();
   else socket.destroySoon();
 };
+
+/** Where a body breaks off. */
+const endOf = ({ size }: Content, { afterBytes }: Fault): number =>
+  Math.min(size, afterBytes ?? Math.floor(size / 2));
 
 const drained = (outgoing: ServerResponse): Promise<void> =>
   new Promise((resolve) => {
