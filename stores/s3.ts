@@ -176,7 +176,7 @@ class BucketStore implements S3Store {
     this.#lister = new Lister(this.#bucket, this.#keys);
     this.#memory = new PartMemory(memoryBudget);
     this.#permits = new Permits(concurrency);
-    this.#pool = new BufferPool(memoryBudget / 4);
+    this.#pool = new BufferPool(memoryBudget);
     const share = memoryBudget / concurrency;
     this.#inMemory = partSize <= memoryBudget / 2 ? Math.max(share, partSize) : share;
     this.#partSize = partSize;

@@ -4,16 +4,16 @@ import type { Run } from './gather.ts';
 
 export interface PartMemorySource {
   readonly pool: BufferPool;
+  /** A part of at most so many bytes may be in one piece of memory. */
   readonly inMemory: number;
 }
 
-interface Piece {
-  readonly start: number;
-  readonly bytes: Uint8Array;
-}
-
 /** What has so much of its part is taken to go on like that: then the part gets its memory as a whole. */
-const promisingShare = 3 / 4;
+const promisingShare = 1 / 2;
+
+/** Until then it gets memory by so much. */
+const mostSlabBytes = 256 * 1024;
+
 /** Bytes of one part that have arrived, in any order and each once. */
 export class PartBuffer {
   readonly number: number;
@@ -22,20 +22,20 @@ export class PartBuffer {
   readonly since = Date.now();
   readonly #pool: BufferPool;
   readonly #mayJoin: boolean;
+  readonly #slabBytes: number;
   readonly #held = new IntervalSet();
-  readonly #pieces: Piece[] = [];
-  /** The memory of the whole part, where that is kept in one. */
+  /** By their place in the part. */
+  readonly #slabs = new Map<number, Uint8Array>();
+  /** In the place of the slabs. */
   #whole: Uint8Array | undefined;
 
-  /**
-   * `range` is that of the part, up to the end of the content where that is known. Of at most `inMemory` bytes it gets
-   * its memory from `pool`.
-   */
+  /** `range` is that of the part, up to the end of the content where that is known. */
   constructor(number: number, range: Range, { pool, inMemory }: PartMemorySource) {
     this.number = number;
     this.range = range;
     this.#pool = pool;
     this.#mayJoin = range.end - range.start <= inMemory;
+    this.#slabBytes = Math.min(mostSlabBytes, range.end - range.start);
   }
 
   get size(): number {
@@ -58,24 +58,44 @@ export class PartBuffer {
   /** Copies what is new of the bytes at `offset`, all inside the part; returns how many. */
   add(buffers: readonly Uint8Array[], offset: number, length: number): number {
     const { start, end } = this.range;
-    const size = end - start;
-    if (this.#mayJoin && this.size + length >= size * promisingShare) this.joined();
+    if (this.#mayJoin && this.size + length >= (end - start) * promisingShare) this.joined();
     let added = 0;
     for (const gap of this.#held.missing(offset, offset + length)) {
-      const bytes = gap.end - gap.start;
-      const target =
-        this.#whole?.subarray(gap.start - start, gap.end - start) ?? Buffer.allocUnsafeSlow(bytes);
-      copy(buffers, gap.start - offset, target);
-      if (this.#whole === undefined) this.#pieces.push({ start: gap.start, bytes: target });
-      added += bytes;
+      let skip = gap.start - offset;
+      for (const target of this.#spaces(gap.start, gap.end)) {
+        copy(buffers, skip, target);
+        skip += target.byteLength;
+      }
+      added += gap.end - gap.start;
     }
     this.#held.add(offset, offset + length);
     return added;
   }
 
-  /** Every run of bytes without a gap. */
+  /** Every run of bytes that is in one piece of memory, in order. */
   runs(): readonly Run[] {
-    return this.#held.ranges().map((range) => ({ ...range, bytes: this.#run(range) }));
+    return this.#held.ranges().flatMap(({ start, end }) => {
+      let at = start;
+      return [...this.#spaces(start, end)].map((bytes) => {
+        const run = { start: at, end: at + bytes.byteLength, bytes };
+        at = run.end;
+        return run;
+      });
+    });
+  }
+
+  /** All that is held in runs of at most `most` bytes, each in one piece of memory once it is asked for. */
+  *joinedRuns(most: number): Generator<Run> {
+    for (const { start, end } of this.#held.ranges()) {
+      for (let at = start; at < end; ) {
+        const next = Math.min(end, at + most);
+        const spaces = [...this.#spaces(at, next)];
+        const [only] = spaces;
+        const bytes = spaces.length === 1 && only !== undefined ? only : Buffer.concat(spaces);
+        yield { start: at, end: next, bytes };
+        at = next;
+      }
+    }
   }
 
   /** The whole range in one, with what is not held still to be filled in. */
@@ -83,29 +103,39 @@ export class PartBuffer {
     if (this.#whole !== undefined) return this.#whole;
     const { start, end } = this.range;
     const whole = this.#pool.take(end - start);
-    for (const piece of this.#pieces) whole.set(piece.bytes, piece.start - start);
-    // Not kept twice.
+    for (const run of this.runs()) whole.set(run.bytes, run.start - start);
+    this.end();
     this.#whole = whole;
-    this.#pieces.length = 0;
     return whole;
   }
 
-  /** Everything was sent, and nothing of it is read any more. */
-  recycle(): void {
-    if (this.#whole !== undefined) this.#pool.give(this.#whole);
+  /** Nothing of it is wanted any more; and nothing is read by a request, or `isRead` says otherwise. */
+  end(isRead = false): void {
+    const memory = [...this.#slabs.values(), ...(this.#whole === undefined ? [] : [this.#whole])];
+    this.#slabs.clear();
     this.#whole = undefined;
+    for (const bytes of memory) {
+      if (isRead) this.#pool.drop(bytes);
+      else this.#pool.give(bytes);
+    }
   }
 
-  #run({ start, end }: Range): Uint8Array {
+  /** The memory for a range of the part, in order. */
+  *#spaces(start: number, end: number): Generator<Uint8Array> {
+    const [from, to] = [start - this.range.start, end - this.range.start];
     if (this.#whole !== undefined) {
-      return this.#whole.subarray(start - this.range.start, end - this.range.start);
+      yield this.#whole.subarray(from, to);
+      return;
     }
-    const inside = this.#pieces.filter((piece) => piece.start >= start && piece.start < end);
-    const [only] = inside;
-    if (inside.length === 1 && only !== undefined) return only.bytes;
-    const run = Buffer.allocUnsafeSlow(end - start);
-    for (const piece of inside) run.set(piece.bytes, piece.start - start);
-    return run;
+    for (let at = from; at < to; ) {
+      const number = Math.floor(at / this.#slabBytes);
+      const first = number * this.#slabBytes;
+      const slab = this.#slabs.get(number) ?? this.#pool.take(this.#slabBytes);
+      this.#slabs.set(number, slab);
+      const next = Math.min(to, first + this.#slabBytes);
+      yield slab.subarray(at - first, next - first);
+      at = next;
+    }
   }
 }
 

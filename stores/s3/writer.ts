@@ -30,6 +30,9 @@ export interface WriterParts {
   readonly inMemory: number;
 }
 
+/** What is put aside is put aside in pieces of at least so much, where there is so much. */
+const leastFragment = 1024 * 1024;
+
 /**
  * Cuts what arrives into the parts of the plan. A part that is there as a whole is uploaded; what is left when all must
  * be safe, when it has waited for long, or when memory is short, becomes a fragment: an object named by its range, which
@@ -107,7 +110,10 @@ export class S3Writer implements StoreWriter, Holder {
     this.#isClosed = true;
     const { memory } = this.#parts;
     memory.remove(this);
-    for (const { size } of this.#buffers.values()) memory.release(size, false);
+    for (const buffer of this.#buffers.values()) {
+      memory.release(buffer.size, false);
+      buffer.end();
+    }
     this.#buffers.clear();
     await Promise.all(this.#underway);
   }
@@ -122,13 +128,19 @@ export class S3Writer implements StoreWriter, Holder {
   }
 
   async #putFragments(buffer: PartBuffer): Promise<void> {
-    const { bucket, keys, id, life, permits } = this.#parts;
-    for (const { bytes, ...range } of buffer.runs()) {
-      const key = keys.fragment({ id, life }, range, Date.now());
-      await permits.run(() => bucket.put(key, bytes));
-      this.#fragments.push({ key, ...range });
-      this.#safe.add(range.start, range.end);
-    }
+    const { bucket, keys, id, life, permits, inMemory } = this.#parts;
+    const runs = buffer.joinedRuns(Math.max(inMemory, leastFragment));
+    const putNext = async (): Promise<boolean> => {
+      const { done, value: run } = runs.next();
+      if (done === true) return false;
+      const { start, end, bytes } = run;
+      const key = keys.fragment({ id, life }, run, Date.now());
+      await bucket.put(key, bytes);
+      this.#fragments.push({ key, start, end });
+      this.#safe.add(start, end);
+      return true;
+    };
+    while (await permits.run(putNext));
   }
 
   #bufferOf({ number, start, end }: ReturnType<typeof partAt>): PartBuffer {
@@ -170,12 +182,11 @@ export class S3Writer implements StoreWriter, Holder {
     if (size > inMemory && (gaps.length > 0 || !buffer.isJoined)) {
       const read = () => inOrder(bucket, used, range, buffer.runs());
       await bucket.uploadPartFrom(multipart, number, size, read);
-      return;
+    } else {
+      const target = buffer.joined();
+      await fill(bucket, used, gaps, { target, start: range.start });
+      await bucket.uploadPart(multipart, number, target);
     }
-    const target = buffer.joined();
-    await fill(bucket, used, gaps, { target, start: range.start });
-    await bucket.uploadPart(multipart, number, target);
-    buffer.recycle();
   }
 
   /** The buffer is on its way; whatever comes for its part from now on begins another. */
@@ -185,6 +196,13 @@ export class S3Writer implements StoreWriter, Holder {
     this.#buffers.delete(buffer.number);
     memory.leave(size);
     const sending = send()
+      .then(
+        () => buffer.end(),
+        (error: unknown) => {
+          buffer.end(true);
+          throw error;
+        },
+      )
       .catch(async (error: unknown) => {
         // Another process has completed the upload: these bytes are in it.
         if (isNoUpload(error) && (await this.#isComplete())) this.#safe.addAll(buffer.held.ranges());

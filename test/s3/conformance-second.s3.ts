@@ -1,0 +1,3 @@
+import { conformanceOn } from '../support/s3-conformance.ts';
+
+await conformanceOn(1);
