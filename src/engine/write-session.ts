@@ -55,6 +55,11 @@ export class WriteSession {
     return this.#live.id;
   }
 
+  /** What was stored when this request came, and since. */
+  get known(): readonly Range[] {
+    return this.#live.safe.ranges();
+  }
+
   /** Makes the upload exist before its first byte does, so that its identity may be told. */
   async establish(): Promise<void> {
     await this.#live.establish();

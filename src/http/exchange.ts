@@ -255,8 +255,8 @@ export class Exchange {
   }
 
   /**
-   * 103 Checkpoint, to those who want it: the first at once, with the identity a client without one needs;
-   * then whenever more is safe, but no more often than `checkpointPushMs`. The application is told beside it.
+   * 103 Checkpoint, to those who want it: the first at once, with the identity a client without one needs, or what is
+   * stored already; then whenever more is safe, but no more often than `checkpointPushMs`. The application is told beside it.
    * Returns the way to end both.
    */
   async #push(session: WriteSession, command: WriteCommand): Promise<() => Promise<void>> {
@@ -266,9 +266,14 @@ export class Exchange {
     if (!isSent && onCheckpoint === undefined) return async () => undefined;
     let last = Number.NEGATIVE_INFINITY;
     const reply = this.#reply;
+    const { known } = session;
     if (isSent && !reply.isTold) {
       await session.establish();
       if (reply.inform([])) reply.isTold = true;
+      last = Date.now();
+    } else if (isSent && known.length > 0) {
+      // What a request repeats brings nothing new, and so no checkpoint: without this its sender might never get past it.
+      reply.inform(known);
       last = Date.now();
     }
     const push = oneAtATime(async () => {

@@ -89,6 +89,18 @@ describe.each(storeKinds)('103 Checkpoint (%s)', (kind) => {
     expectProcessed(await send(service, name, whole, [8000, 10_000]), whole);
   });
 
+  test('tells a request that repeats what is stored so before its first byte, so that it need not ask', async () => {
+    const service = await startService(kind, { ...eager, checkpointPushMs: 3_600_000 });
+    const name = await handshake(service, 10_000);
+    await send(service, name, whole, [0, 7000]);
+    const headers = { ...prefer, 'Content-Range': part(0, 10_000, 10_000) };
+    const client = await open(service, { ...name, headers, length: 10_000 });
+    expect((await client.nextInterim()).headers.range).toBe('bytes=0-6999');
+    await client.write(whole);
+    expectProcessed(await client.response(), whole);
+    expect(client.interim).toHaveLength(1);
+  });
+
   test('at most one in an interval', async () => {
     const service = await startService(kind, { ...eager, checkpointPushMs: 3_600_000 });
     const name = await handshake(service, 10_000);
