@@ -5,6 +5,7 @@ import { type Benchmark, type BenchOptions, UsageError } from './lib/options.ts'
 const benchmarks: Record<string, () => Promise<Benchmark>> = {
   upload: () => import('./upload.ts'),
   stores: () => import('./stores.ts'),
+  s3: () => import('./s3.ts'),
 };
 
 const usage = `usage: npm run bench -- [NAME...] [--quick] [--json] [--trials N] [--size MiB] [--variants a,b]

@@ -19,13 +19,14 @@ export class Child {
   readonly #name: string;
   readonly #exited: Promise<never>;
 
-  constructor(script: URL, args: readonly string[]) {
+  /** `env` is added to this process's own environment. */
+  constructor(script: URL, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
     if (interrupted) throw new Error('interrupted');
     this.#name = script.pathname.split('/').at(-1) ?? script.pathname;
     // NODE_OPTIONS could carry a loader, an inspector or a heap limit into the figures.
-    const { NODE_OPTIONS: _, ...env } = process.env;
+    const { NODE_OPTIONS: _, ...inherited } = process.env;
     this.#child = spawn(process.execPath, [script.pathname, ...args], {
-      env,
+      env: { ...inherited, ...env },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     live.add(this.#child);

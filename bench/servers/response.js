@@ -26,14 +26,18 @@ const joinChunks = (text) => {
   }
 };
 
-/** The final response in `text`, or undefined while it is incomplete. Interim ones (1xx) are passed over. */
-const parse = (text) => {
-  const headEnd = text.indexOf('\r\n\r\n');
-  if (headEnd < 0) return undefined;
-  const { status, fields } = parseHead(text.slice(0, headEnd));
-  const rest = text.slice(headEnd + 4);
-  if (status < 200) return parse(rest);
-  if (status === 204 || status === 304) return { status, fields, body: '' };
+/** The head that `text` begins with and what is behind it, or undefined while it is incomplete. */
+const takeHead = (text) => {
+  const end = text.indexOf('\r\n\r\n');
+  return end < 0 ? undefined : { ...parseHead(text.slice(0, end)), rest: text.slice(end + 4) };
+};
+
+/** The final response in `text`, or undefined while it is incomplete. */
+const parse = (text, bodiless) => {
+  const head = takeHead(text);
+  if (head === undefined) return undefined;
+  const { status, fields, rest } = head;
+  if (bodiless || status === 204 || status === 304) return { status, fields, body: '' };
   if (fields['transfer-encoding'] === 'chunked') {
     const body = joinChunks(rest);
     return body === undefined ? undefined : { status, fields, body };
@@ -43,14 +47,23 @@ const parse = (text) => {
   return rest.length < length ? undefined : { status, fields, body: rest.slice(0, length) };
 };
 
-/** Resolves once the whole response, head and body, has arrived. */
-export const readResponse = (socket) =>
+/**
+ * Resolves once the whole response, head and body, has arrived. `bodiless`: the one to a HEAD has no body,
+ * whatever it says. `onInterim` is told of every response before it (1xx).
+ */
+export const readResponse = (socket, { bodiless = false, onInterim = () => {} } = {}) =>
   new Promise((resolve, reject) => {
     let text = '';
     const onData = (chunk) => {
       text += chunk.toString('latin1');
       try {
-        const response = parse(text);
+        while (/^HTTP\/1\.1 1/.test(text)) {
+          const interim = takeHead(text);
+          if (interim === undefined) return;
+          text = interim.rest;
+          onInterim(interim);
+        }
+        const response = parse(text, bodiless);
         if (response) settle(resolve, response);
       } catch (error) {
         settle(reject, error);
@@ -59,10 +72,10 @@ export const readResponse = (socket) =>
     const onError = (error) => settle(reject, error);
     const onClose = () => settle(reject, new Error(`closed within the response: ${JSON.stringify(text)}`));
     const settle = (done, value) => {
-      socket.off('data', onData).off('error', onError).off('close', onClose);
+      socket.off('data', onData).off('error', onError).off('end', onClose).off('close', onClose);
       // A late reset on a connection that has its answer is nobody's failure.
-      socket.on('error', () => {});
+      if (socket.listenerCount('error') === 0) socket.on('error', () => {});
       done(value);
     };
-    socket.on('data', onData).on('error', onError).on('close', onClose);
+    socket.on('data', onData).on('error', onError).on('end', onClose).on('close', onClose);
   });

@@ -40,9 +40,25 @@ export const answerHarness = (answers) => {
   process.on('disconnect', () => process.exit());
 };
 
+/** What this process has used so far. */
+export const usage = () => ({ ...process.cpuUsage(), rss: process.memoryUsage.rss(), peakRss: peakRss() });
+
+/** Counts the bytes that a server has read from its connections, open ones and closed ones. */
+const countBytesRead = (server) => {
+  const open = new Set();
+  let closed = 0;
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => {
+      open.delete(socket);
+      closed += socket.bytesRead;
+    });
+  });
+  return () => [...open].reduce((sum, { bytesRead }) => sum + bytesRead, closed);
+};
+
 /** Says where the server listens, then answers what is asked of every server, and `answers`. */
 export const announce = (server, answers = {}) => {
-  const usage = () => ({ ...process.cpuUsage(), rss: process.memoryUsage.rss(), peakRss: peakRss() });
-  answerHarness({ usage, ...answers });
+  answerHarness({ usage, bytesRead: countBytesRead(server), ...answers });
   process.stdout.write(`listening ${server.address().port}\n`);
 };
