@@ -27,8 +27,14 @@ export const withSummaries = ({ upload, memory, requests, ...conditions }: S3Res
   ...conditions,
   ...(upload && { upload: { summary: uploadSummaries(upload), ...upload } }),
   ...(memory && { memory: { summary: memorySummaries(memory), ...memory } }),
-  ...(requests && { requests: { summary: requestsSummaries(requests), ...requests } }),
+  ...(requests && { requests: requestsRecord(requests) }),
 });
+
+/** Without every single request: that would be most of the file. */
+const requestsRecord = (results: RequestsResults) => {
+  const { trials, cutBytes } = results;
+  return { trials, cutBytes, summary: requestsSummaries(results) };
+};
 
 const section = (
   title: string,
