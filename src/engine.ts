@@ -143,6 +143,7 @@ export class Engine {
   async query(id: string, facts: UploadFacts = {}): Promise<StoredUpload | undefined> {
     const live = this.#live.get(id);
     if (live !== undefined) {
+      await live.quiet();
       // If it fails, those requests are told; what the store has safe is still the right answer here.
       await live.checkpointAll().catch(() => undefined);
     }

@@ -1,8 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isUploadError, storeError, type UploadError } from '../errors.ts';
 import { IntervalSet } from '../intervals.ts';
 import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../store.ts';
 import type { NewClaim } from './completion.ts';
 import type { Transfer } from './transfer.ts';
+
+/** What brings no byte for so long has none on its way, or they are slow to come. */
+const quietMs = 10;
+/** Nobody waits longer for what another connection may still bring. */
+const mostQuietMs = 150;
 
 /** Whoever reads the content in order while it comes. */
 export interface LiveReader {
@@ -59,6 +65,7 @@ export class LiveUpload {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #following: Promise<void> | undefined;
+  #quieting: Promise<void> | undefined;
 
   /** `reconcile` states the facts of a record about an upload that was made without them. */
   constructor(
@@ -143,6 +150,28 @@ export class LiveUpload {
     return writing;
   }
 
+  /**
+   * Resolves when no transfer is being given bytes any more, or after a moment. A connection that was closed may still
+   * have some in the system's buffers, and whoever comes back would have to send them again.
+   */
+  quiet(): Promise<void> {
+    this.#quieting ??= this.#quiet().finally(() => {
+      this.#quieting = undefined;
+    });
+    return this.#quieting;
+  }
+
+  async #quiet(): Promise<void> {
+    const until = Date.now() + mostQuietMs;
+    for (let before = -1, now = this.#progress(); this.transfers.size > 0 && Date.now() < until; ) {
+      const isHeld = [...this.transfers].some(({ held }) => held);
+      if (now === before && !isHeld) return;
+      before = now;
+      await sleep(quietMs);
+      now = this.#progress();
+    }
+  }
+
   /** Makes safe what the transfers have given to the store by now, and what they were gathering. */
   async checkpointAll(): Promise<void> {
     for (const transfer of this.transfers) transfer.flush();
@@ -183,6 +212,12 @@ export class LiveUpload {
       (open) => open.close(),
       () => undefined, // it never opened, and its callers know
     );
+  }
+
+  #progress(): number {
+    let bytes = 0;
+    for (const { position } of this.transfers) bytes += position;
+    return bytes;
   }
 
   async #write(buffers: readonly Uint8Array[], offset: number, bytes: number): Promise<void> {

@@ -65,6 +65,41 @@ describe.each(storeKinds)('checkpoints: %s', (name) => {
     await session.finish(false);
   });
 
+  test('asked for, tell of what was still arriving on another connection', async () => {
+    const engine = newEngine((await newWorld(name)).open(), unreachable);
+    const id = newId();
+    const { session, feed } = await openSession(engine, id, { length: 10_000 });
+    await feed.send(session.transfer, content(1000));
+    const asked = engine.query(id);
+    // As from the buffers of a connection that was closed: one chunk per turn of the event loop.
+    for (let chunk = 1; chunk < 5; chunk++) {
+      await turn();
+      await feed.send(session.transfer, content(1000));
+    }
+    expect((await asked)?.received).toEqual([{ start: 0, end: 5000 }]);
+    await session.finish(false);
+  });
+
+  test('asked for, do not wait for a connection that never stops', async () => {
+    const engine = newEngine((await newWorld(name)).open(), unreachable);
+    const id = newId();
+    const { session, feed } = await openSession(engine, id, { length: never });
+    let isAnswered = false;
+    const asked = engine.query(id).then((stored) => {
+      isAnswered = true;
+      return stored;
+    });
+    let sent = 0;
+    for (; !isAnswered; sent += 100) {
+      await feed.send(session.transfer, content(100));
+      await turn();
+    }
+    const [range] = (await asked)?.received ?? [];
+    expect(range?.end ?? 0).toBeGreaterThan(0);
+    expect(range?.end ?? 0).toBeLessThanOrEqual(sent);
+    await session.finish(false);
+  });
+
   test('do not come while nothing new was written', async () => {
     const store = faultyStore((await newWorld(name)).open());
     const engine = newEngine(store, { ...unreachable, batchBytes: 1000, checkpointMs: 5 });
