@@ -3,12 +3,13 @@ import { IntervalSet, type Range } from '../../src/intervals.ts';
 import type { StoreWriter } from '../../src/store.ts';
 import type { Bucket, MultipartUpload } from './bucket.ts';
 import type { BufferPool } from './buffer-pool.ts';
-import { isNoUpload } from './failures.ts';
+import { isNoUpload, statusOf } from './failures.ts';
 import { fill, inOrder } from './gather.ts';
 import type { Keys } from './keys.ts';
 import type { Fragment } from './listing.ts';
 import type { Holder, PartMemory, Permits } from './memory.ts';
 import { PartBuffer } from './part-buffer.ts';
+import { patiently } from './patience.ts';
 import { type PartPlan, type partAt, partsOf } from './plan.ts';
 
 export interface WriterParts {
@@ -205,13 +206,13 @@ export class S3Writer implements StoreWriter, Holder {
       )
       .catch(async (error: unknown) => {
         // Another process has completed the upload: these bytes are in it.
-        if (isNoUpload(error) && (await this.#isComplete())) this.#safe.addAll(buffer.held.ranges());
-        else throw error;
+        if (!(await this.#hasEnded(error))) throw error;
+        if (!(await this.#isComplete()))
+          throw new UploadError('gone', 'the upload takes no more bytes', { id, cause: error });
+        this.#safe.addAll(buffer.held.ranges());
       })
       .catch((error: unknown) => {
-        this.#failure ??= isNoUpload(error)
-          ? new UploadError('gone', 'the upload takes no more bytes', { id, cause: error })
-          : error;
+        this.#failure ??= error;
       })
       .finally(() => {
         memory.release(size);
@@ -220,9 +221,17 @@ export class S3Writer implements StoreWriter, Holder {
     this.#underway.add(sending);
   }
 
+  /** Whether the failure of a part means that there is no multipart upload any more. moto says so with a 500. */
+  async #hasEnded(error: unknown): Promise<boolean> {
+    const { bucket, multipart } = this.#parts;
+    if (isNoUpload(error)) return true;
+    if ((statusOf(error) ?? 0) < 500) return false;
+    return (await bucket.parts(multipart).catch(() => [])) === undefined;
+  }
+
   async #isComplete(): Promise<boolean> {
     const { bucket, multipart } = this.#parts;
-    return (await bucket.sizeOf(multipart.key)) !== undefined;
+    return (await patiently(() => bucket.sizeOf(multipart.key))) !== undefined;
   }
 
   #assertUsable(): void {

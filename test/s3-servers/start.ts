@@ -231,7 +231,7 @@ osd_pool_default_pgp_num = 1
 osd_pool_default_pg_autoscale_mode = off
 rgw_data = ${data}/rgw
 rgw_mime_types_file = ${data}/mime.types
-rgw_frontends = beast endpoint=${new URL(endpoint).host}
+rgw_frontends = beast endpoint=${new URL(endpoint).host} tcp_nodelay=1
 # The content of removed objects is in memory until it is collected, two hours later by default.
 rgw_gc_obj_min_wait = 60
 rgw_gc_processor_period = 30

@@ -179,28 +179,32 @@ describe('two nodes that complete one upload', () => {
 });
 
 describe('what comes late to an upload that another node has completed', () => {
-  test('a part whose bytes are in the object: its client gets the answer too', async () => {
-    const double = await startBucket();
-    const nodes = [await startNode(double), await startNode(double)] as const;
-    const bytes = content(5 * partSize);
-    const name = await handshake(nodes[0], bytes.length);
-    const held = gate();
-    const late = double.faults.on('UploadPart', { nth: 1, what: 'delay', until: held.opened });
-    const slow = send(nodes[0], name, bytes);
-    await expect.poll(() => late.fired, patient).toBe(1);
-    expectProcessed(await send(nodes[1], name, bytes), bytes);
-    const object = double.objects().find(({ key }) => key.endsWith('/content'));
-    held.open();
-    expectProcessed(await slow, bytes);
-    const refused = double.log.filter(
-      ({ operation, code }) => operation === 'UploadPart' && code !== undefined,
-    );
-    expect(refused.map(({ code }) => code)).toContain('NoSuchUpload');
-    expect(nodes.flatMap(({ calls }) => calls)).toHaveLength(1);
-    expect(nodes.flatMap(({ errors }) => errors)).toEqual([]);
-    expect(double.objects().find(({ key }) => key.endsWith('/content'))).toBe(object);
-    expect(double.uploads()).toEqual([]);
-  });
+  test.each([
+    ['NoSuchUpload', { what: 'delay' }],
+    ['InternalError', { what: 'status', when: 'before', status: 500 }], // as moto says it
+  ] as const)(
+    'a part (%s) whose bytes are in the object: its client gets the answer too',
+    async (code, how) => {
+      const double = await startBucket();
+      const nodes = [await startNode(double), await startNode(double)] as const;
+      const bytes = content(5 * partSize);
+      const name = await handshake(nodes[0], bytes.length);
+      const held = gate();
+      const late = double.faults.on('UploadPart', { nth: 1, ...how, until: held.opened });
+      const slow = send(nodes[0], name, bytes);
+      await expect.poll(() => late.fired, patient).toBe(1);
+      expectProcessed(await send(nodes[1], name, bytes), bytes);
+      const object = double.objects().find(({ key }) => key.endsWith('/content'));
+      held.open();
+      expectProcessed(await slow, bytes);
+      const refused = double.log.filter((call) => call.operation === 'UploadPart' && call.code !== undefined);
+      expect(refused.map((call) => call.code)).toContain(code);
+      expect(nodes.flatMap(({ calls }) => calls)).toHaveLength(1);
+      expect(nodes.flatMap(({ errors }) => errors)).toEqual([]);
+      expect(double.objects().find(({ key }) => key.endsWith('/content'))).toBe(object);
+      expect(double.uploads()).toEqual([]);
+    },
+  );
 
   test('a fragment is served to nobody, and gc removes it', async () => {
     const double = await startBucket();
