@@ -6,9 +6,9 @@ import type { NewClaim } from './completion.ts';
 import type { Transfer } from './transfer.ts';
 
 /** What brings no byte for so long has none on its way, or they are slow to come. */
-const quietMs = 10;
+const quietMs = 25;
 /** Nobody waits longer for what another connection may still bring. */
-const mostQuietMs = 150;
+const mostQuietMs = 200;
 
 /** Whoever reads the content in order while it comes. */
 export interface LiveReader {
