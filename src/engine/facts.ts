@@ -1,5 +1,5 @@
 import { UploadError } from '../errors.ts';
-import { IntervalSet, type Range } from '../intervals.ts';
+import type { Range } from '../intervals.ts';
 import type { StoredUpload, UploadRecord } from '../store.ts';
 
 /** What may be stated about an upload, each once and never otherwise. */
@@ -10,8 +10,14 @@ export interface UploadFacts {
 }
 
 /** Whether every byte is there, so that only the handler's answer is missing. */
-export const isWhole = ({ record, received }: Pick<StoredUpload, 'record' | 'received'>): boolean =>
-  record.length !== undefined && IntervalSet.from(received).covers(0, record.length);
+export const isWhole = ({ record, received }: Pick<StoredUpload, 'record' | 'received'>): boolean => {
+  let end = 0;
+  for (const range of received) {
+    if (range.start > end) break;
+    end = range.end;
+  }
+  return record.length !== undefined && end >= record.length;
+};
 
 /** Whether every byte is there, and no answer. */
 export const isUnanswered = (stored: Pick<StoredUpload, 'record' | 'received'>): boolean =>

@@ -3,11 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { UploadError } from '../../src/errors.ts';
-import { IntervalSet, type Range } from '../../src/intervals.ts';
+import type { Range } from '../../src/intervals.ts';
 import { syncDirectory } from '../../src/place-file.ts';
 import { closeFd, ignoring, openFd, syncFd, writeFully } from '../files/io.ts';
 import type { RangeIndex } from '../files/writer.ts';
-import { decodeEntries, encodeEntries, entryOffset } from './journal.ts';
+import { countEntries, encodeEntries, entryOffset } from './journal.ts';
 
 const truncate = promisify(ftruncate);
 
@@ -47,7 +47,7 @@ export class JournalFile implements RangeIndex {
   async open(): Promise<void> {
     const before = await readFile(this.path).catch(ignoring('ENOENT'));
     const fd = await openFd(this.path, constants.O_CREAT | constants.O_RDWR);
-    this.#entries = before === undefined ? 0 : decodeEntries(before, new IntervalSet()).entries;
+    this.#entries = before === undefined ? 0 : countEntries(before);
     // Its name is safe since its first entry: one that was made and left without any may be on no disk.
     this.#isNew = this.#entries === 0;
     try {

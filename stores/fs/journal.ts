@@ -59,6 +59,22 @@ export const decodeEntries = (
   received: IntervalSet,
   limit = Number.POSITIVE_INFINITY,
 ): JournalContent => {
+  const ranges: Range[] = [];
+  const content = eachEntry(bytes, limit, (start, end) => ranges.push({ start, end }));
+  // In order, each is put behind the last; as they came, each might have to move all others.
+  received.addAll(ranges.sort((a, b) => a.start - b.start));
+  return content;
+};
+
+/** How many entries `decodeEntries` would find. */
+export const countEntries = (bytes: Buffer): number =>
+  eachEntry(bytes, Number.POSITIVE_INFINITY, () => undefined).entries;
+
+const eachEntry = (
+  bytes: Buffer,
+  limit: number,
+  found: (start: number, end: number) => void,
+): JournalContent => {
   let entries = 0;
   let activeAt = 0;
   if (!bytes.subarray(0, headerSize).equals(magic)) return { entries, activeAt };
@@ -68,7 +84,7 @@ export const decodeEntries = (
     const start = Number(bytes.readBigUInt64LE(at));
     const end = Number(bytes.readBigUInt64LE(at + 8));
     if (!Number.isSafeInteger(end) || end <= start) break;
-    received.add(start, end);
+    found(start, end);
     activeAt = Number(bytes.readBigUInt64LE(at + 16));
     entries++;
   }
