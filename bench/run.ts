@@ -6,6 +6,8 @@ const benchmarks: Record<string, () => Promise<Benchmark>> = {
   upload: () => import('./upload.ts'),
   stores: () => import('./stores.ts'),
   s3: () => import('./s3.ts'),
+  interruption: () => import('./interruption.ts'),
+  steady: () => import('./steady.ts'),
 };
 
 const usage = `usage: npm run bench -- [NAME...] [--quick] [--json] [--trials N] [--size MiB] [--variants a,b]
@@ -65,6 +67,10 @@ const main = async (args: string[]): Promise<void> => {
   for (const name of names) {
     const benchmark = await benchmarks[name]!();
     await benchmark.run(options);
+    if (!options.json) continue;
+    const { drawChart } = await import('./draw.ts');
+    const picture = await drawChart(name);
+    if (picture !== undefined) console.log(`chart: ${picture}`);
   }
 };
 

@@ -63,12 +63,12 @@ const growthSection = (results: GrowthResults): string[] => {
 
 const slowSection = (results: SlowResults): string[] => {
   const all = slowSummaries(results);
-  const { uploads, seconds, trials } = results;
+  const { uploads, seconds, everyMs, trials } = results;
   return section(
     `slow uploads: ${uploads} at once`,
     slowTable(all),
     [
-      `A connection and 1 KiB every 100 ms each, for ${seconds} s; ${trials} trials each, interleaved. Peak RSS is the highest,`,
+      `A connection and 1 KiB every ${everyMs} ms each, for ${seconds} s; ${trials} trials each, interleaved. Peak RSS is the highest,`,
       "CPU a median, bytes the least of any upload in any trial. 'process'.",
     ],
     slowTargets(all),

@@ -52,7 +52,7 @@ const slow = async (
   const trials = options.trials ?? (options.quick ? 1 : 3);
   const seconds = options.durationSeconds ?? (options.quick ? 5 : 10);
   const uploads = options.quick ? 200 : 1_000;
-  return { slow: await measureSlow(storesOf(chosen), fresh, { uploads, seconds, trials }) };
+  return { slow: await measureSlow(storesOf(chosen), fresh, { uploads, seconds, everyMs: 100, trials }) };
 };
 
 const parts = { small, index, slow };

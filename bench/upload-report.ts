@@ -25,6 +25,12 @@ export interface Conditions {
   readonly scratchIsMemory: boolean;
 }
 
+/** What a run records. */
+export interface UploadResults extends Conditions {
+  readonly summary: readonly Summary[];
+  readonly raw: readonly Trial[];
+}
+
 export interface Summary {
   readonly variant: string;
   readonly medianMiBs: number;

@@ -15,11 +15,15 @@ export interface Load {
   readonly body?: string;
   /** How many uploads there are to ask about. */
   readonly uploads?: number;
+  /** Its connections are cut on their way: requests may be lost, though no answer may be wrong. */
+  readonly isCut?: boolean;
 }
 
 export interface Fired {
   /** Every answer was the right one: anything else is a failure. */
   readonly answered: number;
+  /** Answered or not. */
+  readonly sent: number;
   readonly seconds: number;
   readonly p50Ms: number;
   readonly p99Ms: number;

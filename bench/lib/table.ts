@@ -9,5 +9,25 @@ export const markdownTable = (header: readonly string[], rows: ReadonlyArray<rea
   return [line(header), line(rule), ...rows.map(line)].join('\n');
 };
 
+const cellsOf = (line: string): string[] =>
+  line
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.trim());
+
+/** Of a table made here, the columns with these titles, in this order; for who has less room. */
+export const onlyColumns = (table: string, titles: readonly string[]): string => {
+  const [header = [], , ...rows] = table.split('\n').map(cellsOf);
+  const columns = titles.map((title) => {
+    const column = header.indexOf(title);
+    if (column === -1) throw new Error(`no such column: ${title} (there are ${header.join(', ')})`);
+    return column;
+  });
+  return markdownTable(
+    titles,
+    rows.map((cells) => columns.map((column) => cells[column] ?? '')),
+  );
+};
+
 const pad = (text: string, width: number, left: boolean): string =>
   left ? text.padEnd(width) : text.padStart(width);

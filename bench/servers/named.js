@@ -2,6 +2,7 @@
 // state. Arguments: directory, durability, kind of store.
 import { listen, resumable } from '../../dist/src/index.js';
 import { uploadId } from '../../dist/src/protocol/identity.js';
+import { disjointAnswers } from './disjoint.js';
 import { length, nameIn, nameOf, pathOf } from './names.js';
 import { loadStore, storeAnswers } from './store.js';
 import { announce } from './support.js';
@@ -39,6 +40,7 @@ const listener = resumable({ store, identify: (req) => nameIn(req.url) }, (req, 
 
 announce(await listen(listener, { port: 0, host: '127.0.0.1' }), {
   ...storeAnswers(store),
+  ...disjointAnswers(store, idOf),
   populate,
   opening: () => opening,
 });

@@ -4,15 +4,21 @@ import { length, pathOf } from './names.js';
 import { answerHarness } from './support.js';
 
 const chunk = Buffer.alloc(1024, 'resumable');
-/** Each upload gets a chunk this often … */
-const everyMs = 100;
-/** … in that many groups, so that not all of them arrive in one instant. */
+/** Not all uploads get their next chunk in one instant, but in that many groups. */
 const groups = 10;
 /** Fewer than a server lets wait to be accepted. */
 const connectsInFlight = 100;
 
+/** How an upload of `length` bytes begins: at a URL of its own, or as tus creates one with its bytes. */
+const heads = {
+  put: (number) => `PUT ${pathOf(number)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${length}\r\n\r\n`,
+  tus: () =>
+    `POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\nUpload-Length: ${length}\r\n` +
+    `Content-Type: application/offset+octet-stream\r\nContent-Length: ${length}\r\n\r\n`,
+};
+
 /** Connected, with the head of its request sent. `fail` is told of anything that is not silence. */
-const open = (port, number, fail) =>
+const open = ({ port, protocol = 'put' }, number, fail) =>
   new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     const say = (what) => fail(new Error(`upload ${number}: ${what}`));
@@ -20,23 +26,45 @@ const open = (port, number, fail) =>
     socket.once('close', () => say('closed by the server'));
     socket.on('data', (data) => say(`answered before its end: ${data.toString('latin1')}`));
     socket.once('connect', () => {
-      socket.write(`PUT ${pathOf(number)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${length}\r\n\r\n`);
+      socket.write(heads[protocol](number));
       resolve(socket);
     });
   });
 
-const openAll = async (port, uploads, fail) => {
-  const sockets = [];
-  while (sockets.length < uploads) {
-    const batch = Math.min(connectsInFlight, uploads - sockets.length);
-    const opening = Array.from({ length: batch }, (_, i) => open(port, sockets.length + i, fail));
-    sockets.push(...(await Promise.all(opening)));
-  }
-  return sockets;
+const sockets = [];
+/** The first thing that went wrong with any of them; whoever asks next is told. */
+let failure;
+let onFailure = () => {};
+
+const fail = (error) => {
+  failure ??= error;
+  onFailure(failure);
 };
 
-/** Sends for so long, and leaves all connections open. Resolves with the bytes that each was sent, at least. */
-const send = (sockets, seconds) =>
+/** Rejects as soon as anything goes wrong, be it now or before. */
+const unlessFailed = (work) =>
+  new Promise((resolve, reject) => {
+    onFailure = reject;
+    if (failure !== undefined) reject(failure);
+    else work().then(resolve, reject);
+  });
+
+/** Connects that many more, none of which has been sent a byte of its body. */
+const openAll = async ({ uploads, ...target }) => {
+  const wanted = sockets.length + uploads;
+  while (sockets.length < wanted) {
+    const batch = Math.min(connectsInFlight, wanted - sockets.length);
+    const opening = Array.from({ length: batch }, (_, i) => open(target, sockets.length + i, fail));
+    sockets.push(...(await Promise.all(opening)));
+  }
+  return { uploads: sockets.length };
+};
+
+/**
+ * Sends each a chunk every `everyMs` for so long, and leaves all connections open. Resolves with the bytes that each
+ * was sent, at least.
+ */
+const sendAll = ({ seconds, everyMs = 100 }) =>
   new Promise((resolve) => {
     const end = performance.now() + seconds * 1000;
     let turns = 0;
@@ -45,17 +73,11 @@ const send = (sockets, seconds) =>
       turns++;
       if (performance.now() < end) return;
       clearInterval(timer);
-      resolve(Math.floor(turns / groups) * chunk.length);
+      resolve({ leastBytes: Math.floor(turns / groups) * chunk.length });
     }, everyMs / groups);
   });
 
-const upload = ({ port, uploads, seconds }) =>
-  new Promise((resolve, reject) => {
-    const all = async () => {
-      const sockets = await openAll(port, uploads, reject);
-      return { leastBytes: await send(sockets, seconds) };
-    };
-    all().then(resolve, reject);
-  });
-
-answerHarness({ upload });
+answerHarness({
+  open: (plan) => unlessFailed(() => openAll(plan)),
+  send: (plan) => unlessFailed(() => sendAll(plan)),
+});

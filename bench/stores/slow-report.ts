@@ -4,6 +4,13 @@ import { markdownTable } from '../lib/table.ts';
 import type { Target } from '../lib/targets.ts';
 import type { StoreKind } from '../stores-variants.ts';
 
+export interface SlowLoad {
+  readonly uploads: number;
+  readonly seconds: number;
+  /** Each upload brings 1 KiB this often. */
+  readonly everyMs: number;
+}
+
 export interface SlowTrial {
   readonly trial: number;
   readonly store: StoreKind;
@@ -13,13 +20,13 @@ export interface SlowTrial {
   readonly storedBytesEach: number;
   /** The server's, user and system, without its start. */
   readonly cpuSeconds: number;
+  /** The server's, before the first connection. */
+  readonly rssBeforeBytes: number;
   /** The server's, over its whole life. */
   readonly peakRssBytes: number;
 }
 
-export interface SlowResults {
-  readonly uploads: number;
-  readonly seconds: number;
+export interface SlowResults extends SlowLoad {
   readonly trials: number;
   readonly raw: readonly SlowTrial[];
 }

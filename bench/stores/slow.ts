@@ -3,18 +3,16 @@ import { Child } from '../lib/child.ts';
 import { settle } from '../lib/scratch.ts';
 import { askUsage, cpuSeconds } from '../lib/usage.ts';
 import { namedServer, type StoreKind } from '../stores-variants.ts';
-import type { SlowResults, SlowTrial } from './slow-report.ts';
+import type { SlowLoad, SlowResults, SlowTrial } from './slow-report.ts';
 
 // Many uploads that trickle in, all at once: what do they hold of the server's memory?
 
 const startTimeoutMs = 20_000;
 const walkTimeoutMs = 120_000;
-/** To connect them all, beside the time they send. */
+/** To connect them all, and beside the time they send. */
 const slackMs = 60_000;
 
-export interface SlowPlan {
-  readonly uploads: number;
-  readonly seconds: number;
+export interface SlowPlan extends SlowLoad {
   readonly trials: number;
 }
 
@@ -27,10 +25,10 @@ interface Received {
   readonly leastBytes: number;
 }
 
-const measure = async (
+export const measureSlowOnce = async (
   store: StoreKind,
   directory: string,
-  { uploads, seconds }: SlowPlan,
+  { uploads, seconds, everyMs }: SlowLoad,
 ): Promise<Omit<SlowTrial, 'trial'>> => {
   const { script, args } = namedServer(store, directory);
   const server = new Child(script, args);
@@ -39,8 +37,8 @@ const measure = async (
     const client = new Child(new URL('../servers/slow-client.js', import.meta.url), []);
     try {
       const before = await askUsage(server);
-      const load = { port, uploads, seconds };
-      const sent = await askFor<Sent>(client, 'upload', load, seconds * 1000 + slackMs);
+      await askFor(client, 'open', { port, uploads }, slackMs);
+      const sent = await askFor<Sent>(client, 'send', { seconds, everyMs }, seconds * 1000 + slackMs);
       const after = await askUsage(server);
       // All connections are open still, so this is the middle of the uploads and not what became of them.
       const received = await askFor<Received>(server, 'received', true, walkTimeoutMs);
@@ -53,6 +51,7 @@ const measure = async (
         sentBytesEach: sent.leastBytes,
         storedBytesEach: received.leastBytes,
         cpuSeconds: cpuSeconds(before, after),
+        rssBeforeBytes: before.rss,
         peakRssBytes: after.peakRss,
       };
     } finally {
@@ -72,7 +71,7 @@ export const measureSlow = async (
   for (let trial = 1; trial <= plan.trials; trial++) {
     for (const store of stores) {
       process.stderr.write(`stores: slow uploads, trial ${trial}/${plan.trials}, ${store}\n`);
-      raw.push({ trial, ...(await measure(store, await fresh(), plan)) });
+      raw.push({ trial, ...(await measureSlowOnce(store, await fresh(), plan)) });
       await settle();
     }
   }

@@ -1,0 +1,100 @@
+import { type CutsPlan, measureCuts } from './interruption/cuts.ts';
+import { cuttingKeys, type ScheduleKey } from './interruption/schedules.ts';
+import { measureSmallCuts } from './interruption/small.ts';
+import { measureSoak } from './interruption/soak.ts';
+import { type InterruptionResults, interruptionReport, withSummaries } from './interruption-report.ts';
+import { soakKeys, type Variant, variants } from './interruption-variants.ts';
+import { describeMachine } from './lib/machine.ts';
+import { type BenchOptions, UsageError } from './lib/options.ts';
+import { type Random, randomSeed, seededRandom } from './lib/random.ts';
+import { writeResults } from './lib/results.ts';
+import { scratchIsMemory, settle, withScratches } from './lib/scratch.ts';
+import { chosenVariants } from './lib/variants.ts';
+import { variants as storesVariants } from './stores-variants.ts';
+
+// Uploads through a network that keeps failing: what gets through, at what cost, and is every byte of it right?
+
+const MiB = 2 ** 20;
+
+type Fresh = () => Promise<string>;
+type PartResults = Pick<InterruptionResults, 'cuts' | 'small' | 'soak'>;
+
+const otherParts = ['small', 'soak'] as const;
+type Part = ScheduleKey | (typeof otherParts)[number];
+
+/** Those that `--part` names, or all of them: one for each schedule, and the others. In a quick run half of them. */
+const chosenParts = (names: readonly string[] | undefined, quick: boolean): ReadonlySet<Part> => {
+  const all: readonly Part[] = [...cuttingKeys, ...otherParts];
+  if (names === undefined) return new Set(quick ? ['rst', 'mixed', 'soak'] : all);
+  return new Set(
+    names.map((name) => {
+      const part = all.find((one) => one === name);
+      if (part === undefined) throw new UsageError(`no such part: ${name} (there are ${all.join(', ')})`);
+      return part;
+    }),
+  );
+};
+
+const planOf = ({ quick, trials, sizeMiB }: BenchOptions): CutsPlan => ({
+  trials: trials ?? (quick ? 1 : 3),
+  uploads: quick ? 2 : 4,
+  sizeBytes: (sizeMiB ?? (quick ? 8 : 64)) * MiB,
+  everyBytes: (quick ? 2 : 16) * MiB,
+  everyMs: quick ? 20 : 100,
+  stallMs: 250,
+  limitMs: quick ? 5_000 : 30_000,
+});
+
+const runParts = async (
+  chosen: readonly Variant[],
+  wanted: ReadonlySet<Part>,
+  fresh: Fresh,
+  random: Random,
+  options: BenchOptions,
+): Promise<PartResults> => {
+  const has = (key: string): boolean => chosen.some((variant) => variant.key === key);
+  let results: PartResults = {};
+  const cutting = cuttingKeys.filter((key) => wanted.has(key));
+  if (cutting.length > 0) {
+    const plan = planOf(options);
+    const cuts = await measureCuts(chosen, ['uncut', ...cutting], fresh, random, plan);
+    results = { ...results, cuts };
+  }
+  const small = storesVariants.filter(({ key }) => has(key));
+  if (wanted.has('small') && small.length > 0) {
+    const trials = options.trials ?? (options.quick ? 1 : 3);
+    const seconds = options.durationSeconds ?? (options.quick ? 1 : 3);
+    results = { ...results, small: await measureSmallCuts(small, fresh, random, { trials, seconds }) };
+  }
+  const soaked = chosen.filter(({ key }) => soakKeys.includes(key));
+  if (wanted.has('soak') && soaked.length > 0) {
+    const plan = options.quick
+      ? { cuts: 200, concurrency: 16, sizeBytes: 2 * MiB }
+      : { cuts: 10_000, concurrency: 32, sizeBytes: 8 * MiB };
+    results = { ...results, soak: await measureSoak(soaked, fresh, random, plan) };
+  }
+  return results;
+};
+
+export const run = async (options: BenchOptions): Promise<void> => {
+  const chosen = chosenVariants(variants, options.variants);
+  const wanted = chosenParts(options.parts, options.quick);
+  const date = new Date().toISOString();
+  const seed = randomSeed();
+  process.stderr.write(`interruption: seed ${seed}\n`);
+  await settle();
+  const measured = await withScratches((fresh) =>
+    runParts(chosen, wanted, fresh, seededRandom(seed), options),
+  );
+  const results: InterruptionResults = {
+    machine: describeMachine(),
+    date,
+    command: options.command,
+    scratchIsMemory: await scratchIsMemory(),
+    seed,
+    ...measured,
+  };
+  console.log(interruptionReport(results));
+  if (options.json)
+    console.log(`\nraw trials: ${await writeResults('interruption', withSummaries(results))}`);
+};
