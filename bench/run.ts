@@ -8,6 +8,7 @@ const benchmarks: Record<string, () => Promise<Benchmark>> = {
   s3: () => import('./s3.ts'),
   interruption: () => import('./interruption.ts'),
   steady: () => import('./steady.ts'),
+  download: () => import('./download.ts'),
 };
 
 const usage = `usage: npm run bench -- [NAME...] [--quick] [--json] [--trials N] [--size MiB] [--variants a,b]

@@ -1,3 +1,19 @@
+export {
+  type ContentDisposition,
+  type Entity,
+  type FileEntityOptions,
+  fileEntity,
+  type PlanOptions,
+  planResponse,
+  type Representation,
+  type RequestLine,
+  type ResponsePlan,
+  type Served,
+  type ServeOptions,
+  serve,
+  type UploadEntityOptions,
+  uploadEntity,
+} from './download.ts';
 export type { RemovalReason } from './engine.ts';
 export { isUploadError, UploadError, type UploadErrorCode, type UploadErrorFacts } from './errors.ts';
 export type { Hooks, Refusal, UploadStatus, UploadTerms } from './http/hooks.ts';

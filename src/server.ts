@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
+import { serve, uploadEntity } from './download.ts';
 import { UploadError } from './errors.ts';
 import type { ResumableOptions } from './http/options.ts';
 import type { UploadRequest } from './http/upload.ts';
@@ -10,7 +10,7 @@ import { type ResumableListener, resumable } from './http.ts';
 //
 //     POST /upload        an upload; where to resume it, the handshake tells
 //     PUT /upload/NAME    an upload at a URL the client chose: one name is one operation
-//     GET /files/ID       the content
+//     GET /files/ID       the content, whole or in ranges
 
 const route = /^\/upload(?:\/([^/?#]*))?(?:[?#]|$)/;
 
@@ -34,14 +34,12 @@ const isUpload = (req: IncomingMessage): boolean => {
 };
 
 export const uploadServer = (options: Omit<ResumableOptions, 'identify' | 'isUpload'>): ResumableListener => {
-  const listener: ResumableListener = resumable({ ...options, identify, isUpload }, async (req, res) => {
+  return resumable({ ...options, identify, isUpload }, async (req, res) => {
     if (req.upload !== undefined) return receive(req, res);
     const id = /^\/files\/([A-Za-z0-9_-]{1,64})$/.exec(req.url ?? '')?.[1];
-    if (id !== undefined && (req.method === 'GET' || req.method === 'HEAD'))
-      return send(listener, id, req, res);
+    if (id !== undefined) return void (await serve(req, res, uploadEntity(options.store, id)));
     reply(res, route.test(req.url ?? '') ? 405 : 404);
   });
-  return listener;
 };
 
 /** Reads the complete body, as any handler would. */
@@ -55,24 +53,6 @@ const receive = async (req: UploadRequest, res: ServerResponse): Promise<void> =
   const id = req.upload?.id;
   res.writeHead(201, { 'Content-Type': 'application/json', Location: `/files/${id}` });
   res.end(`${JSON.stringify({ id, size, sha256: sum.digest('hex') })}\n`);
-};
-
-const send = async (
-  listener: ResumableListener,
-  id: string,
-  req: IncomingMessage,
-  res: ServerResponse,
-): Promise<void> => {
-  const upload = await listener.find(id);
-  if (upload?.state !== 'finished' || upload.length === undefined) return reply(res, 404);
-  res.writeHead(200, {
-    'Content-Type': 'application/octet-stream',
-    'Content-Length': upload.length,
-    'X-Content-Type-Options': 'nosniff',
-  });
-  if (req.method === 'HEAD') res.end();
-  // A client that goes away, or bytes that do, end the response where it is: its Content-Length tells.
-  else await pipeline(listener.read(id, 0, upload.length), res).catch(() => res.destroy());
 };
 
 const reply = (res: ServerResponse, status: number): void => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -223,6 +223,23 @@ describe('the packed package', () => {
         expect([again.status, await again.json()]).toEqual([201, expected]);
       },
     );
+  });
+
+  it('gives content and files back in ranges, as the README shows', async () => {
+    const server = (await block('js', 'uploadEntity(')).replace('8080', '0');
+    await mkdir(join(app, 'public'));
+    await writeFile(join(app, 'public', 'a.txt'), 'abcdefgh');
+    await writeFile(join(app, 'downloads.js'), `${server}\nconsole.log(server.address().port);\n`);
+    const origin = `http://127.0.0.1:${await start('downloads.js')}`;
+    const part = await fetch(`${origin}/a.txt`, { headers: { Range: 'bytes=2-4' } });
+    expect([part.status, await part.text()]).toEqual([206, 'cde']);
+    expect((await fetch(`${origin}/..%2fpackage.json`)).status).toBe(404);
+    const uploaded = await fetch(`${origin}/upload`, { method: 'POST', body: film });
+    const content = await fetch(`${origin}${uploaded.headers.get('location')}`);
+    expect(sha256(new Uint8Array(await content.arrayBuffer()))).toBe(sha256(film));
+    const etag = content.headers.get('etag') ?? '';
+    const again = await fetch(content.url, { headers: { 'If-None-Match': etag } });
+    expect(again.status).toBe(304);
   });
 
   it('streams as the README shows', async () => {
