@@ -24,7 +24,7 @@ import { BodyWriter } from './sqlite/body-writer.ts';
 import { Committer } from './sqlite/committer.ts';
 import { Contents } from './sqlite/contents.ts';
 import { driverPath } from './sqlite/driver.ts';
-import { type IndexedUpload, IndexReader, type UploadSummary } from './sqlite/reader.ts';
+import { type IndexedHead, type IndexedUpload, IndexReader, type UploadSummary } from './sqlite/reader.ts';
 import { RowRanges } from './sqlite/row-ranges.ts';
 import * as change from './sqlite/statements.ts';
 import type { WalkFilter } from './sqlite/walk.ts';
@@ -182,7 +182,7 @@ class IndexedStore implements SqliteStore {
     try {
       const commit = async () => (await committer.commit(wanted)) > 0;
       // The second time it may find its own work done.
-      const again = async () => (await commit()) || isInForce(reader.load(id), version + 1, record);
+      const again = async () => (await commit()) || isInForce(reader.head(id), version + 1, record);
       won = await (reserve === undefined ? this.#reserve.spend(id, commit, again) : commit());
     } finally {
       if (reserve === undefined || (isReserved && !won)) await this.#reserve.release(id);
@@ -192,11 +192,11 @@ class IndexedStore implements SqliteStore {
 
   async writer(id: string): Promise<StoreWriter> {
     const { committer, reader } = await this.#open();
-    const upload = reader.load(id);
+    const upload = reader.head(id);
     if (upload?.place === undefined) throw new UploadError('gone', 'the upload has no content', { id });
     if (upload.place === 'index') {
-      const isThere = (): boolean => reader.load(id)?.place === 'index';
-      return new BodyWriter(id, upload.received[0]?.end ?? 0, isThere);
+      const isThere = (): boolean => reader.head(id)?.place === 'index';
+      return new BodyWriter(id, reader.load(id)?.received[0]?.end ?? 0, isThere);
     }
     const { file } = upload.place;
     // On a full disk what was written must still be recorded, or it would have been written in vain.
@@ -207,11 +207,11 @@ class IndexedStore implements SqliteStore {
       file,
       commit: (ranges) => this.#reserve.spend(forRanges, () => committer.commit(ranges)),
       syncName: () => this.#contents.syncName(file),
-      isFinished: () => reader.load(id)?.record.state === 'finished',
+      isFinished: () => reader.head(id)?.record.state === 'finished',
     });
     const writer = new ContentWriter({ id, content, index, power: this.#power });
     // Whoever removed the upload before the file was opened has found no file to remove: it would be nobody's.
-    const place = reader.load(id)?.place;
+    const place = reader.head(id)?.place;
     if (typeof place !== 'object' || place.file !== file) {
       await writer.close();
       await this.#contents.remove(file);
@@ -223,7 +223,7 @@ class IndexedStore implements SqliteStore {
   read(id: string, start: number, end: number): Readable {
     const open = async (): Promise<number | Uint8Array | undefined> => {
       const { reader } = await this.#open();
-      const place = reader.load(id)?.place;
+      const place = reader.head(id)?.place;
       if (place === 'index') return reader.body(id);
       // A content that nothing was written to has no file yet.
       return place && ((await openFirst([this.#contents.path(place.file)])) ?? new Uint8Array());
@@ -233,7 +233,7 @@ class IndexedStore implements SqliteStore {
 
   async discard(id: string): Promise<void> {
     const { committer, reader } = await this.#open();
-    const place = reader.load(id)?.place;
+    const place = reader.head(id)?.place;
     if (place === undefined) return;
     await committer.commit(change.discardContent(id));
     if (place !== 'index') await this.#remove(committer, place.file);
@@ -241,7 +241,7 @@ class IndexedStore implements SqliteStore {
 
   async purge(id: string): Promise<void> {
     const { committer, reader } = await this.#open();
-    const place = reader.load(id)?.place;
+    const place = reader.head(id)?.place;
     await committer.commit(change.purgeUpload(id));
     if (place !== undefined && place !== 'index') await this.#remove(committer, place.file);
   }
@@ -273,7 +273,7 @@ class IndexedStore implements SqliteStore {
 
   async link(id: string, path: string, length: number): Promise<void> {
     const { reader } = await this.#open();
-    const place = reader.load(id)?.place;
+    const place = reader.head(id)?.place;
     if (place === undefined) throw new UploadError('gone', 'the upload has no content', { id });
     if (place === 'index') {
       return placeCopy(
@@ -376,7 +376,7 @@ class IndexedStore implements SqliteStore {
   }
 }
 
-const isInForce = (upload: IndexedUpload | undefined, version: number, record: UploadRecord): boolean =>
+const isInForce = (upload: IndexedHead | undefined, version: number, record: UploadRecord): boolean =>
   upload?.version === version && isDeepStrictEqual(upload.record, record);
 
 /** What a record costs in the write-ahead log: its pages with their heads, and those of the tree above them. */

@@ -8,13 +8,16 @@ import { readerPragmas } from './schema.ts';
 import { type WalkFilter, walk } from './walk.ts';
 
 /** An upload as the index has it. */
-export interface IndexedUpload {
+export interface IndexedHead {
   readonly record: UploadRecord;
   readonly version: number;
   readonly activeAt: number;
-  readonly received: readonly Range[];
   /** Where the content is: a file below content/, the index itself, or nowhere any more. */
   readonly place: { readonly file: string } | 'index' | undefined;
+}
+
+export interface IndexedUpload extends IndexedHead {
+  readonly received: readonly Range[];
 }
 
 interface Row {
@@ -74,6 +77,7 @@ const readTimeoutMs = 1000;
 export class IndexReader {
   readonly #database: Database.Database;
   readonly #upload: Database.Statement<[string], Row>;
+  readonly #head: Database.Statement<[string], Omit<Row, 'ranges'>>;
   readonly #body: Database.Statement<[string], { readonly bytes: Buffer }>;
   readonly #litter: Database.Statement<[], Litter>;
 
@@ -86,6 +90,7 @@ export class IndexReader {
                   FROM ranges WHERE upload = key) AS ranges
        FROM uploads WHERE id = ?`,
     );
+    this.#head = this.#database.prepare('SELECT * FROM uploads WHERE id = ?');
     this.#body = this.#database.prepare(
       'SELECT bytes FROM bodies WHERE upload = (SELECT key FROM uploads WHERE id = ?)',
     );
@@ -94,14 +99,13 @@ export class IndexReader {
 
   load(id: string): IndexedUpload | undefined {
     const row = this.#upload.get(id);
-    if (row === undefined) return undefined;
-    return {
-      record: recordOf(row),
-      version: row.version,
-      activeAt: row.active_at,
-      received: receivedOf(row),
-      place: row.file === null ? (row.whole === 1 ? 'index' : undefined) : { file: row.file },
-    };
+    return row && { ...headOf(row), received: receivedOf(row) };
+  }
+
+  /** All but the ranges, of which there may be a hundred thousand. */
+  head(id: string): IndexedHead | undefined {
+    const row = this.#head.get(id);
+    return row && headOf(row);
   }
 
   /** The content of an upload that is kept in the index; of an empty one, and of none, no bytes. */
@@ -135,7 +139,14 @@ export class IndexReader {
   }
 }
 
-const recordOf = (row: Row): UploadRecord => ({
+const headOf = (row: Omit<Row, 'ranges'>): IndexedHead => ({
+  record: recordOf(row),
+  version: row.version,
+  activeAt: row.active_at,
+  place: row.file === null ? (row.whole === 1 ? 'index' : undefined) : { file: row.file },
+});
+
+const recordOf = (row: Omit<Row, 'ranges'>): UploadRecord => ({
   id: row.id,
   createdAt: row.created_at,
   state: row.state,
