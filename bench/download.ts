@@ -5,7 +5,8 @@ import { type Variant, variants } from './download-variants.ts';
 import { askFor } from './lib/ask.ts';
 import { Child } from './lib/child.ts';
 import { describeMachine } from './lib/machine.ts';
-import { type BenchOptions, UsageError } from './lib/options.ts';
+import type { BenchOptions } from './lib/options.ts';
+import { chosenParts } from './lib/parts.ts';
 import { seededRandom } from './lib/random.ts';
 import { writeResults } from './lib/results.ts';
 import { settle, withScratch } from './lib/scratch.ts';
@@ -108,15 +109,9 @@ const measureRanges = async (server: Child, client: Child, { port, starts, secon
   return { ...result, cpuSeconds: used };
 };
 
-const chosenParts = (names: readonly string[] = parts): ReadonlySet<string> => {
-  const unknown = names.find((name) => !(parts as readonly string[]).includes(name));
-  if (unknown === undefined) return new Set(names);
-  throw new UsageError(`no such part: ${unknown} (there are ${parts.join(', ')})`);
-};
-
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
-  const wanted = chosenParts(options.parts);
+  const wanted = new Set(chosenParts(options.parts, { all: parts }));
   const trialCount = options.trials ?? (options.quick ? 2 : 5);
   const sizeMiB = options.sizeMiB ?? (options.quick ? 128 : 1024);
   const seconds = options.durationSeconds ?? (options.quick ? 1 : 8);

@@ -2,18 +2,14 @@ import { type CutsResults, cutsSummaries, cutsTable, cutsTargets } from './inter
 import { titleOf } from './interruption/schedules.ts';
 import { type SmallCutsResults, smallCutsSummaries, smallCutsTable } from './interruption/small-report.ts';
 import { type SoakResults, soakTable, soakTargets } from './interruption/soak-report.ts';
-import { type Machine, machineLines } from './lib/machine.ts';
+import { type Conditions, reportHead } from './lib/report.ts';
 import { targetLine } from './lib/targets.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
 /** Everything that a run has measured. A part that was not asked for is not there. */
-export interface InterruptionResults {
-  readonly machine: Machine;
-  readonly date: string;
-  readonly command: string;
-  readonly scratchIsMemory: boolean;
+export interface InterruptionResults extends Conditions {
   /** Of the schedules. */
   readonly seed: number;
   readonly cuts?: CutsResults;
@@ -89,15 +85,9 @@ const soakSection = (results: SoakResults): string[] => {
 };
 
 export const interruptionReport = (results: InterruptionResults): string => {
-  const { machine, date, command, scratchIsMemory, seed, cuts, small, soak } = results;
+  const { seed, cuts, small, soak } = results;
   return [
-    '## interruption',
-    '',
-    ...machineLines(machine),
-    `Date: ${date}`,
-    `Command: ${command}`,
-    `Seed of the cuts: ${seed}`,
-    ...(scratchIsMemory ? ['Note: the temporary directory is in memory; set TMPDIR to a disk.'] : []),
+    ...reportHead('interruption', results, [`Seed of the cuts: ${seed}`]),
     ...(cuts ? cutsSection(cuts) : []),
     ...(small ? smallSection(small) : []),
     ...(soak ? soakSection(soak) : []),

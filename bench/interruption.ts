@@ -4,11 +4,12 @@ import { measureSmallCuts } from './interruption/small.ts';
 import { measureSoak } from './interruption/soak.ts';
 import { type InterruptionResults, interruptionReport, withSummaries } from './interruption-report.ts';
 import { soakKeys, type Variant, variants } from './interruption-variants.ts';
-import { describeMachine } from './lib/machine.ts';
-import { type BenchOptions, UsageError } from './lib/options.ts';
+import type { BenchOptions } from './lib/options.ts';
+import { chosenParts } from './lib/parts.ts';
 import { type Random, randomSeed, seededRandom } from './lib/random.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
-import { scratchIsMemory, settle, withScratches } from './lib/scratch.ts';
+import { settle, withScratches } from './lib/scratch.ts';
 import { chosenVariants } from './lib/variants.ts';
 import { variants as storesVariants } from './stores-variants.ts';
 
@@ -22,17 +23,10 @@ type PartResults = Pick<InterruptionResults, 'cuts' | 'small' | 'soak'>;
 const otherParts = ['small', 'soak'] as const;
 type Part = ScheduleKey | (typeof otherParts)[number];
 
-/** Those that `--part` names, or all of them: one for each schedule, and the others. In a quick run half of them. */
-const chosenParts = (names: readonly string[] | undefined, quick: boolean): ReadonlySet<Part> => {
+/** One for each schedule, and the others. In a quick run half of them. */
+const wantedParts = ({ parts, quick }: BenchOptions): ReadonlySet<Part> => {
   const all: readonly Part[] = [...cuttingKeys, ...otherParts];
-  if (names === undefined) return new Set(quick ? ['rst', 'mixed', 'soak'] : all);
-  return new Set(
-    names.map((name) => {
-      const part = all.find((one) => one === name);
-      if (part === undefined) throw new UsageError(`no such part: ${name} (there are ${all.join(', ')})`);
-      return part;
-    }),
-  );
+  return new Set(parts === undefined && quick ? ['rst', 'mixed', 'soak'] : chosenParts(parts, { all }));
 };
 
 const planOf = ({ quick, trials, sizeMiB }: BenchOptions): CutsPlan => ({
@@ -78,8 +72,8 @@ const runParts = async (
 
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
-  const wanted = chosenParts(options.parts, options.quick);
-  const date = new Date().toISOString();
+  const wanted = wantedParts(options);
+  const startedAt = new Date();
   const seed = randomSeed();
   process.stderr.write(`interruption: seed ${seed}\n`);
   await settle();
@@ -87,10 +81,7 @@ export const run = async (options: BenchOptions): Promise<void> => {
     runParts(chosen, wanted, fresh, seededRandom(seed), options),
   );
   const results: InterruptionResults = {
-    machine: describeMachine(),
-    date,
-    command: options.command,
-    scratchIsMemory: await scratchIsMemory(),
+    ...(await conditionsOf(options.command, startedAt)),
     seed,
     ...measured,
   };

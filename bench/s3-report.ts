@@ -1,5 +1,4 @@
-import { type Machine, machineLines } from './lib/machine.ts';
-import { type Target, targetLine } from './lib/targets.ts';
+import { type Conditions, reportHead, section } from './lib/report.ts';
 import { type MemoryResults, memorySummaries, memoryTable, memoryTargets } from './s3/memory-report.ts';
 import {
   type RequestsResults,
@@ -10,13 +9,9 @@ import {
 import { type UploadResults, uploadSummaries, uploadTable, uploadTargets } from './s3/upload-report.ts';
 
 /** Everything that a run has measured. A part that was not asked for is not there. */
-export interface S3Results {
-  readonly machine: Machine;
-  readonly date: string;
-  readonly command: string;
+export interface S3Results extends Conditions {
   /** Which S3 server it was, and where. */
   readonly server: string;
-  readonly scratchIsMemory: boolean;
   readonly upload?: UploadResults;
   readonly memory?: MemoryResults;
   readonly requests?: RequestsResults;
@@ -35,13 +30,6 @@ const requestsRecord = (results: RequestsResults) => {
   const { trials, cutBytes } = results;
   return { trials, cutBytes, summary: requestsSummaries(results) };
 };
-
-const section = (
-  title: string,
-  table: string,
-  notes: readonly string[],
-  targets: readonly Target[],
-): string[] => ['', `### ${title}`, '', table, '', ...notes, '', ...targets.map(targetLine)];
 
 const uploadSection = (results: UploadResults): string[] => {
   const all = uploadSummaries(results);
@@ -93,15 +81,9 @@ const requestsSection = (results: RequestsResults): string[] => {
 };
 
 export const s3Report = (results: S3Results): string => {
-  const { machine, date, command, server, scratchIsMemory, upload, memory, requests } = results;
+  const { upload, memory, requests } = results;
   return [
-    '## s3',
-    '',
-    ...machineLines(machine),
-    `S3: ${server}`,
-    `Date: ${date}`,
-    `Command: ${command}`,
-    ...(scratchIsMemory ? ['Note: the temporary directory is in memory; set TMPDIR to a disk.'] : []),
+    ...reportHead('s3', results, [`S3: ${results.server}`]),
     ...(upload ? uploadSection(upload) : []),
     ...(memory ? memorySection(memory) : []),
     ...(requests ? requestsSection(requests) : []),

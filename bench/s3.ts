@@ -1,7 +1,8 @@
-import { describeMachine } from './lib/machine.ts';
-import { type BenchOptions, UsageError } from './lib/options.ts';
+import type { BenchOptions } from './lib/options.ts';
+import { chosenParts } from './lib/parts.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
-import { scratchIsMemory, settle, withScratch } from './lib/scratch.ts';
+import { settle, withScratch } from './lib/scratch.ts';
 import { chosenVariants } from './lib/variants.ts';
 import { Bucket } from './s3/bucket.ts';
 import { measureMemory } from './s3/memory.ts';
@@ -48,23 +49,14 @@ const requests = async (
 const parts = { upload, memory, requests };
 type Part = keyof typeof parts;
 
-const isPart = (name: string): name is Part => Object.hasOwn(parts, name);
-
-/** Those that `--part` names, or all of them; where no server is measured, only those that need none. */
-const chosenParts = (names: readonly string[] | undefined, chosen: readonly Variant[]): readonly Part[] => {
-  const all = Object.keys(parts).filter(isPart);
-  const unknown = names?.find((name) => !isPart(name));
-  if (unknown !== undefined) throw new UsageError(`no such part: ${unknown} (there are ${all.join(', ')})`);
-  const possible = serversOf(chosen).length > 0 ? all : all.filter((name) => name === 'upload');
-  const impossible = names?.find((name) => !possible.some((part) => part === name));
-  if (impossible !== undefined) throw new UsageError(`part ${impossible} wants a variant with a server`);
-  return names === undefined ? possible : possible.filter((name) => names.includes(name));
-};
-
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
-  const wanted = chosenParts(options.parts, chosen);
-  const date = new Date().toISOString();
+  const wanted = chosenParts(options.parts, {
+    all: Object.keys(parts) as Part[],
+    isPossible: (name) => name === 'upload' || serversOf(chosen).length > 0,
+    wants: 'a variant with a server',
+  });
+  const startedAt = new Date();
   await settle();
   const results = await withGround(async ({ target, description }): Promise<S3Results> => {
     const measured = await Bucket.with(target, async (bucket) => {
@@ -80,11 +72,8 @@ export const run = async (options: BenchOptions): Promise<void> => {
       return found;
     });
     return {
-      machine: describeMachine(),
-      date,
-      command: options.command,
+      ...(await conditionsOf(options.command, startedAt)),
       server: description,
-      scratchIsMemory: await scratchIsMemory(),
       ...measured,
     };
   });

@@ -1,4 +1,4 @@
-import { type Machine, machineLines } from './lib/machine.ts';
+import { type Conditions, reportHead } from './lib/report.ts';
 import { targetLine } from './lib/targets.ts';
 import { type AnswersResults, answersSection, answersSummaries } from './steady/answers-report.ts';
 import { type FairnessResults, fairnessSection, fairnessSummaries } from './steady/fairness-report.ts';
@@ -13,11 +13,7 @@ import { type SteadySlowResults, steadySlowSection, steadySlowSummaries } from '
 import { type StreamsResults, streamsSection, streamsSummaries } from './steady/streams-report.ts';
 
 /** Everything that a run has measured. A part that was not asked for is not there. */
-export interface SteadyResults {
-  readonly machine: Machine;
-  readonly date: string;
-  readonly command: string;
-  readonly scratchIsMemory: boolean;
+export interface SteadyResults extends Conditions {
   readonly streams?: StreamsResults;
   readonly answers?: AnswersResults;
   readonly slow?: SteadySlowResults;
@@ -53,14 +49,9 @@ const rangesSection = (results: RangesResults): string[] => {
 };
 
 export const steadyReport = (results: SteadyResults): string => {
-  const { machine, date, command, scratchIsMemory, streams, answers, slow, fairness, ranges } = results;
+  const { streams, answers, slow, fairness, ranges } = results;
   return [
-    '## steady',
-    '',
-    ...machineLines(machine),
-    `Date: ${date}`,
-    `Command: ${command}`,
-    ...(scratchIsMemory ? ['Note: the temporary directory is in memory; set TMPDIR to a disk.'] : []),
+    ...reportHead('steady', results),
     ...(streams ? streamsSection(streams) : []),
     ...(answers ? answersSection(answers) : []),
     ...(slow ? steadySlowSection(slow) : []),

@@ -1,7 +1,8 @@
-import { describeMachine } from './lib/machine.ts';
-import { type BenchOptions, UsageError } from './lib/options.ts';
+import type { BenchOptions } from './lib/options.ts';
+import { chosenParts } from './lib/parts.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
-import { scratchIsMemory, settle, withScratches } from './lib/scratch.ts';
+import { settle, withScratches } from './lib/scratch.ts';
 import { chosenVariants } from './lib/variants.ts';
 import { measureAnswers } from './steady/answers.ts';
 import { measureFairness } from './steady/fairness.ts';
@@ -84,26 +85,17 @@ const ranges: RunPart = async (chosen, fresh, options) => {
 const parts = { streams, answers, slow, fairness, ranges };
 type Part = keyof typeof parts;
 
-const isPart = (name: string): name is Part => Object.hasOwn(parts, name);
-
 /** Those that measure nothing but ours. */
 const ownParts: readonly Part[] = ['slow', 'ranges'];
 
-/** Those that `--part` names, or all of them; where only servers of others are measured, those that can be. */
-const chosenParts = (names: readonly string[] | undefined, chosen: readonly Variant[]): readonly Part[] => {
-  const all = Object.keys(parts).filter(isPart);
-  const unknown = names?.find((name) => !isPart(name));
-  if (unknown !== undefined) throw new UsageError(`no such part: ${unknown} (there are ${all.join(', ')})`);
-  const possible = oursOf(chosen).length > 0 ? all : all.filter((name) => !ownParts.includes(name));
-  const impossible = names?.find((name) => !possible.some((part) => part === name));
-  if (impossible !== undefined) throw new UsageError(`part ${impossible} wants a variant of our own`);
-  return names === undefined ? possible : possible.filter((name) => names.includes(name));
-};
-
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
-  const wanted = chosenParts(options.parts, chosen);
-  const date = new Date().toISOString();
+  const wanted = chosenParts(options.parts, {
+    all: Object.keys(parts) as Part[],
+    isPossible: (name) => !ownParts.includes(name) || oursOf(chosen).length > 0,
+    wants: 'a variant of our own',
+  });
+  const startedAt = new Date();
   await settle();
   const measured = await withScratches(async (fresh) => {
     let results: PartResults = {};
@@ -111,10 +103,7 @@ export const run = async (options: BenchOptions): Promise<void> => {
     return results;
   });
   const results: SteadyResults = {
-    machine: describeMachine(),
-    date,
-    command: options.command,
-    scratchIsMemory: await scratchIsMemory(),
+    ...(await conditionsOf(options.command, startedAt)),
     ...measured,
   };
   console.log(steadyReport(results));

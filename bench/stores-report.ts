@@ -1,15 +1,10 @@
-import { type Machine, machineLines } from './lib/machine.ts';
-import { type Target, targetLine } from './lib/targets.ts';
+import { type Conditions, reportHead, section } from './lib/report.ts';
 import { type GrowthResults, growthSummaries, growthTable, growthTargets } from './stores/growth-report.ts';
 import { type SlowResults, slowSummaries, slowTable, slowTargets } from './stores/slow-report.ts';
 import { type SmallResults, smallSummaries, smallTable, smallTargets } from './stores/small-report.ts';
 
 /** Everything that a run has measured. A part that was not asked for is not there. */
-export interface StoresResults {
-  readonly machine: Machine;
-  readonly date: string;
-  readonly command: string;
-  readonly scratchIsMemory: boolean;
+export interface StoresResults extends Conditions {
   readonly small?: SmallResults;
   readonly index?: GrowthResults;
   readonly slow?: SlowResults;
@@ -22,13 +17,6 @@ export const withSummaries = ({ small, index, slow, ...conditions }: StoresResul
   ...(index && { index: { summary: growthSummaries(index), ...index } }),
   ...(slow && { slow: { summary: slowSummaries(slow), ...slow } }),
 });
-
-const section = (
-  title: string,
-  table: string,
-  notes: readonly string[],
-  targets: readonly Target[],
-): string[] => ['', `### ${title}`, '', table, '', ...notes, '', ...targets.map(targetLine)];
 
 const smallSection = (results: SmallResults): string[] => {
   const all = smallSummaries(results);
@@ -76,14 +64,9 @@ const slowSection = (results: SlowResults): string[] => {
 };
 
 export const storesReport = (results: StoresResults): string => {
-  const { machine, date, command, scratchIsMemory, small, index, slow } = results;
+  const { small, index, slow } = results;
   return [
-    '## stores',
-    '',
-    ...machineLines(machine),
-    `Date: ${date}`,
-    `Command: ${command}`,
-    ...(scratchIsMemory ? ['Note: the temporary directory is in memory; set TMPDIR to a disk.'] : []),
+    ...reportHead('stores', results),
     ...(small ? smallSection(small) : []),
     ...(index ? growthSection(index) : []),
     ...(slow ? slowSection(slow) : []),

@@ -1,7 +1,8 @@
-import { describeMachine } from './lib/machine.ts';
-import { type BenchOptions, UsageError } from './lib/options.ts';
+import type { BenchOptions } from './lib/options.ts';
+import { chosenParts } from './lib/parts.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
-import { scratchIsMemory, settle, withScratches } from './lib/scratch.ts';
+import { settle, withScratches } from './lib/scratch.ts';
 import { chosenVariants } from './lib/variants.ts';
 import { measureGrowth } from './stores/growth.ts';
 import { measureSlow } from './stores/slow.ts';
@@ -58,23 +59,14 @@ const slow = async (
 const parts = { small, index, slow };
 type Part = keyof typeof parts;
 
-const isPart = (name: string): name is Part => Object.hasOwn(parts, name);
-
-/** Those that `--part` names, or all of them; where only servers of others are measured, those that can be. */
-const chosenParts = (names: readonly string[] | undefined, chosen: readonly Variant[]): readonly Part[] => {
-  const all = Object.keys(parts).filter(isPart);
-  const unknown = names?.find((name) => !isPart(name));
-  if (unknown !== undefined) throw new UsageError(`no such part: ${unknown} (there are ${all.join(', ')})`);
-  const possible = storesOf(chosen).length > 0 ? all : all.filter((name) => name === 'small');
-  const impossible = names?.find((name) => !possible.some((part) => part === name));
-  if (impossible !== undefined) throw new UsageError(`part ${impossible} wants a variant of our own`);
-  return names === undefined ? possible : possible.filter((name) => names.includes(name));
-};
-
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
-  const wanted = chosenParts(options.parts, chosen);
-  const date = new Date().toISOString();
+  const wanted = chosenParts(options.parts, {
+    all: Object.keys(parts) as Part[],
+    isPossible: (name) => name === 'small' || storesOf(chosen).length > 0,
+    wants: 'a variant of our own',
+  });
+  const startedAt = new Date();
   await settle();
   const measured = await withScratches(async (fresh) => {
     let results: PartResults = {};
@@ -82,10 +74,7 @@ export const run = async (options: BenchOptions): Promise<void> => {
     return results;
   });
   const results: StoresResults = {
-    machine: describeMachine(),
-    date,
-    command: options.command,
-    scratchIsMemory: await scratchIsMemory(),
+    ...(await conditionsOf(options.command, startedAt)),
     ...measured,
   };
   console.log(storesReport(results));

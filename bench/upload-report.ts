@@ -1,5 +1,5 @@
 import { mebibytes, percent, times } from './lib/format.ts';
-import { type Machine, machineLines } from './lib/machine.ts';
+import { type Conditions as RunConditions, reportHead } from './lib/report.ts';
 import { max, median, min, ratio } from './lib/stats.ts';
 import { markdownTable } from './lib/table.ts';
 import { type Target, targetLine } from './lib/targets.ts';
@@ -16,13 +16,9 @@ export interface Trial {
   readonly peakRssBytes: number;
 }
 
-export interface Conditions {
-  readonly machine: Machine;
-  readonly date: string;
-  readonly command: string;
+export interface Conditions extends RunConditions {
   readonly sizeMiB: number;
   readonly trials: number;
-  readonly scratchIsMemory: boolean;
 }
 
 /** What a run records. */
@@ -125,14 +121,7 @@ export const uploadTable = (all: readonly Summary[]): string => {
 export const uploadReport = (conditions: Conditions, trials: readonly Trial[]): string => {
   const all = summaries(trials, conditions.sizeMiB);
   return [
-    `## upload: one stream of ${conditions.sizeMiB} MiB over loopback`,
-    '',
-    ...machineLines(conditions.machine),
-    `Date: ${conditions.date}`,
-    `Command: ${conditions.command}`,
-    ...(conditions.scratchIsMemory
-      ? ['Note: the temporary directory is in memory; set TMPDIR to a disk.']
-      : []),
+    ...reportHead(`upload: one stream of ${conditions.sizeMiB} MiB over loopback`, conditions),
     '',
     uploadTable(all),
     '',

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from './lib/child.ts';
-import { describeMachine } from './lib/machine.ts';
 import type { BenchOptions } from './lib/options.ts';
 import { primePageCache } from './lib/prime.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
-import { allocatedBytes, scratchIsMemory, settle, withScratch } from './lib/scratch.ts';
+import { allocatedBytes, settle, withScratch } from './lib/scratch.ts';
 import { askUsage, cpuSeconds } from './lib/usage.ts';
 import { chosenVariants } from './lib/variants.ts';
 import { summaries, type Trial, uploadReport } from './upload-report.ts';
@@ -87,12 +87,9 @@ export const run = async (options: BenchOptions): Promise<void> => {
     }
   }
   const conditions = {
-    machine: describeMachine(),
-    date: startedAt.toISOString(),
-    command: options.command,
+    ...(await conditionsOf(options.command, startedAt)),
     sizeMiB,
     trials: trialCount,
-    scratchIsMemory: await scratchIsMemory(),
   };
   console.log(uploadReport(conditions, trials));
   if (options.json) {
