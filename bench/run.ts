@@ -9,6 +9,7 @@ const benchmarks: Record<string, () => Promise<Benchmark>> = {
   interruption: () => import('./interruption.ts'),
   steady: () => import('./steady.ts'),
   download: () => import('./download.ts'),
+  client: () => import('./client.ts'),
 };
 
 const usage = `usage: npm run bench -- [NAME...] [--quick] [--json] [--trials N] [--size MiB] [--variants a,b]

@@ -352,7 +352,7 @@ describe('connections, files and limits', () => {
     server.close();
     await once(server, 'close');
     const onProgress = ({ state }: UploadProgress): void => {
-      if (state === 'waiting' && !server.listening) server.listen(port, '127.0.0.1');
+      if (state === 'reconnecting' && !server.listening) server.listen(port, '127.0.0.1');
     };
     const { attempts } = await upload(url, content, { ...direct, onProgress }).result;
     expect(attempts).toBeGreaterThan(1);
@@ -395,7 +395,7 @@ describe('connections, files and limits', () => {
       const abort = new AbortController();
       const { url, sockets } = await scripted(answer(308, { ETag: '"a"' }), reply);
       const onProgress = ({ sent, state }: UploadProgress): void => {
-        if (sent === 10 && (state === 'waiting' || reply.length === 0)) abort.abort(reason);
+        if (sent === 10 && (state === 'reconnecting' || reply.length === 0)) abort.abort(reason);
       };
       const { result } = upload(url, content, { ...quick, signal: abort.signal, onProgress });
       await expect(result).rejects.toBe(reason);

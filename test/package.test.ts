@@ -155,7 +155,7 @@ describe('the packed package', () => {
     const server = (await block('js', 'thank you')).replace('8080', '0');
     await writeFile(join(app, 'server.js'), `${server}\nconsole.log(server.address().port);\n`);
     const port = await start('server.js');
-    await writeFile(join(app, 'client.js'), (await block('js', 'upload(')).replace('8080', port));
+    await writeFile(join(app, 'client.js'), (await block('js', 'resumes by itself')).replace('8080', port));
     const { stdout } = await run(process.execPath, ['client.js'], { cwd: app });
     expect(stdout).toBe('201 thank you\n');
     const [name = ''] = await readdir(join(app, 'films'));
@@ -240,6 +240,19 @@ describe('the packed package', () => {
     const etag = content.headers.get('etag') ?? '';
     const again = await fetch(content.url, { headers: { 'If-None-Match': etag } });
     expect(again.status).toBe(304);
+  });
+
+  it('sends several sources as one content and gets it back, as the README shows', async () => {
+    const server = (await block('js', 'uploadEntity(')).replace('8080', '0');
+    await writeFile(join(app, 'films.js'), `${server}\nconsole.log(server.address().port);\n`);
+    const port = await start('films.js');
+    const opening = randomBytes(100_000);
+    await writeFile(join(app, 'opening.mp4'), opening);
+    const client = (await block('js', 'freshToken()')).replaceAll('8080', port);
+    await writeFile(join(app, 'both.js'), `const freshToken = async () => 'a';\n${client}`);
+    const { stdout } = await run(process.execPath, ['both.js'], { cwd: app });
+    expect(stdout).toMatch(/^done 3245728 3245728 0$/m);
+    expect(sha256(await readFile(join(app, 'both.mp4')))).toBe(sha256(Buffer.concat([opening, film])));
   });
 
   it('streams as the README shows', async () => {

@@ -1,7 +1,6 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { ResponseHeaders } from './transport.ts';
 
-/** The longest delay a Node timer can hold; a longer one would fire at once. */
+/** The longest delay a timer can hold; a longer one would fire at once. */
 export const maxDelayMs = 2 ** 31 - 1;
 
 export interface BackoffLimits {
@@ -20,7 +19,7 @@ export const backoffMs = (failures: number, { minMs, maxMs }: BackoffLimits, ran
  * What `Retry-After` asks for in milliseconds, 0 without one or with an unreadable one. A date is measured
  * against the server's own `Date`: the two clocks need not agree.
  */
-export const retryAfterMs = (headers: IncomingHttpHeaders): number => {
+export const retryAfterMs = (headers: Pick<ResponseHeaders, 'retry-after' | 'date'>): number => {
   const value = headers['retry-after']?.trim() ?? '';
   if (/^\d+$/.test(value)) return Number(value) * 1000;
   const until = Date.parse(value);
@@ -30,11 +29,20 @@ export const retryAfterMs = (headers: IncomingHttpHeaders): number => {
 };
 
 /** Rejects with the signal's own reason when it is aborted. */
-export const wait = async (delayMs: number, signal: AbortSignal | undefined): Promise<void> => {
-  try {
-    await sleep(delayMs, undefined, signal === undefined ? {} : { signal });
-  } catch (error) {
+export const wait = (delayMs: number, signal: AbortSignal | undefined): Promise<void> =>
+  new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    throw error;
-  }
-};
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    };
+    const abort = (): void => {
+      settle();
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      settle();
+      resolve();
+    }, delayMs);
+    signal?.addEventListener('abort', abort, { once: true });
+  });

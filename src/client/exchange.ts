@@ -1,8 +1,8 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import { UploadError } from '../errors.ts';
+import type { ByteSource } from './content.ts';
 import { Interruption } from './failure.ts';
-import type { Source } from './source.ts';
 
 export interface HttpResponse {
   readonly status: number;
@@ -17,7 +17,7 @@ export interface ExchangeOptions {
   readonly headers: OutgoingHttpHeaders;
   readonly agent: http.Agent;
   /** Which bytes to send; none when undefined. */
-  readonly body?: { readonly source: Source; readonly start: number; readonly end: number } | undefined;
+  readonly body?: { readonly source: ByteSource; readonly start: number; readonly end: number } | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly stallTimeoutMs: number;
   /** The headers of each 103 that arrives. What it throws ends the exchange with exactly that. */
@@ -119,11 +119,17 @@ export const exchange = async (options: ExchangeOptions): Promise<HttpResponse> 
   }
 };
 
+const leastWriteBytes = 64 * 1024;
+const mostWriteBytes = 1024 * 1024;
+const quickMs = 20;
+const slowMs = 200;
+
 /** Moves a range of a source into a request: one chunk is read while the one before it is sent. */
 class Sender {
   readonly #request: http.ClientRequest;
   readonly #onSent: (start: number, end: number) => void;
   #stopped = false;
+  #writeBytes = 128 * 1024;
 
   get stopped(): boolean {
     return this.#stopped;
@@ -149,8 +155,7 @@ class Sender {
         ahead = chunks.next();
         // Nobody awaits it when the sending stops first.
         ahead.catch(() => {});
-        await this.#write(value, offset);
-        offset += value.length;
+        offset = await this.#writeAll(value, offset);
       }
     }
     if (!this.#stopped) this.#request.end();
@@ -158,6 +163,20 @@ class Sender {
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  /** Large writes cost least; on a slow line one has to be small, or nothing would seem to move while it lasts. */
+  async #writeAll(chunk: Uint8Array, offset: number): Promise<number> {
+    for (let at = 0; at < chunk.length && !this.#stopped; ) {
+      const part = chunk.subarray(at, at + this.#writeBytes);
+      const started = performance.now();
+      await this.#write(part, offset + at);
+      at += part.length;
+      const tookMs = performance.now() - started;
+      if (tookMs < quickMs) this.#writeBytes = Math.min(mostWriteBytes, this.#writeBytes * 2);
+      else if (tookMs > slowMs) this.#writeBytes = Math.max(leastWriteBytes, this.#writeBytes / 2);
+    }
+    return offset + chunk.length;
   }
 
   #write(chunk: Uint8Array, offset: number): Promise<void> {

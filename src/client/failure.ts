@@ -1,5 +1,5 @@
 import { UploadError, type UploadErrorCode, type UploadErrorFacts } from '../errors.ts';
-import type { HttpResponse } from './exchange.ts';
+import type { HttpResponse } from './transport.ts';
 
 export interface UploadFailureFacts extends UploadErrorFacts {
   readonly cause?: unknown;
@@ -37,6 +37,6 @@ export class Interruption extends UploadError {
 
 /** `404 Not Found: no such upload`, the body on one line and cut to what a log line bears. */
 export const describeResponse = ({ status, statusText, body }: HttpResponse): string => {
-  const text = body.toString('utf8', 0, 300).replace(/\s+/g, ' ').trim();
+  const text = new TextDecoder().decode(body.subarray(0, 300)).replace(/\s+/g, ' ').trim();
   return `${status} ${statusText}`.trim() + (text === '' ? '' : `: ${text}`);
 };

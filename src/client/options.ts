@@ -1,22 +1,8 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { UploadError } from '../errors.ts';
 import { maxDelayMs } from './backoff.ts';
-
-/**
- * `asking`: a handshake or a query is under way. `sending`: bytes are. `waiting`: between two requests, for
- * the back-off or a Retry-After. `done`: the final answer is here.
- */
-export type UploadState = 'asking' | 'sending' | 'waiting' | 'done';
-
-/** In bytes. None of the numbers ever falls. */
-export interface UploadProgress {
-  /** How much of the content has been handed to the network at least once; not yet proof of anything. */
-  readonly sent: number;
-  /** The most the server has ever said it holds. */
-  readonly committed: number;
-  readonly total: number;
-  readonly state: UploadState;
-}
+import { printMetadata } from './metadata.ts';
+import type { UploadProgress } from './progress.ts';
+import type { SavedUpload } from './saved.ts';
 
 export interface RetryOptions {
   /**
@@ -28,16 +14,24 @@ export interface RetryOptions {
   readonly maxMs?: number | undefined;
   /** Failures in a row, without a new byte at the server, after which the upload is given up. Default 10. */
   readonly maxCount?: number | undefined;
+  /** How long it may take to bring a new byte to the server until the upload is given up. Default 3_600_000. */
+  readonly maxTimeMs?: number | undefined;
 }
+
+export type HeaderRecord = Readonly<Record<string, string>>;
+/** Fixed ones, or a function that is asked before each request: for tokens that expire. */
+export type HeadersOption = HeaderRecord | (() => HeaderRecord | Promise<HeaderRecord>);
 
 export interface UploadOptions {
   /** Of every request. Default `POST`. */
   readonly method?: string | undefined;
   /**
    * Sent with every request, those named `Content-…` only with bytes; credentials only to the URL's own
-   * origin.
+   * origin. With a function, a 401 is tried once more with what it then says.
    */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly headers?: HeadersOption | undefined;
+  /** Sent as `Upload-Metadata` with the request that starts the upload: names, and values in base64. */
+  readonly metadata?: HeaderRecord | undefined;
   /**
    * True (the default): the URL is shared, so ask it for an identity before the first byte. False: the URL
    * names this upload alone, so the whole body goes out at once.
@@ -45,47 +39,86 @@ export interface UploadOptions {
   readonly handshake?: boolean | undefined;
   /**
    * Ask the server to report while it receives (`Prefer: checkpoint`): saves the query after a cut and shows
-   * `committed` moving. Some proxies cannot relay such reports. Default false.
+   * `committed` moving. Some proxies cannot relay such reports; browsers don't show them. Default false.
    */
   readonly checkpoints?: boolean | undefined;
+  /** How many connections bring disjoint ranges at once. Default 1. */
+  readonly parallel?: number | undefined;
+  /**
+   * The most bytes one request brings. Default: no limit. A 413 halves it, here and for later uploads to the
+   * same origin.
+   */
+  readonly maxRequestBytes?: number | undefined;
+  /** How much of a stream is kept, in bytes, until the server has it. Default 16 MiB, at least 256 KiB. */
+  readonly replayBufferBytes?: number | undefined;
+  /** Stops the upload; what the server has stays there, and `state()` leads back to it. */
   readonly signal?: AbortSignal | undefined;
   /** A connection on which nothing moves for so long is given up like a lost one. Default 30_000. */
   readonly stallTimeoutMs?: number | undefined;
   readonly retry?: RetryOptions | undefined;
+  /** What `state()` said of this upload before, in this process or another: goes on from there. */
+  readonly state?: SavedUpload | undefined;
   /** Called often, synchronously. What it throws ends the upload. */
   readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
 }
 
 export interface Settings {
   readonly method: string;
-  /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: () => HeaderRecord | Promise<HeaderRecord>;
+  /** Whether `headers` may say something else the next time. */
+  readonly freshHeaders: boolean;
+  readonly metadata: string | undefined;
   readonly handshake: boolean;
   readonly checkpoints: boolean;
+  readonly parallel: number;
+  readonly maxRequestBytes: number;
+  readonly replayBufferBytes: number;
   readonly signal: AbortSignal | undefined;
   readonly stallTimeoutMs: number;
-  readonly retry: { readonly minMs: number; readonly maxMs: number; readonly maxCount: number };
+  readonly retry: Required<{ [Name in keyof RetryOptions]: number }>;
+  readonly state: SavedUpload | undefined;
   readonly onProgress: (progress: UploadProgress) => void;
 }
 
+const MiB = 1024 * 1024;
+
 /** Throws `invalid_argument`. */
 export const readOptions = (options: UploadOptions): Settings => {
-  const { retry = {} } = options;
-  const minMs = milliseconds('retry.minMs', retry.minMs ?? 500, 0);
+  const { headers = {}, metadata = {} } = options;
   return {
     method: readMethod(options.method ?? 'POST'),
-    headers: readHeaders(options.headers ?? {}),
+    ...readHeadersOption(headers),
+    metadata: printMetadata(metadata),
     handshake: options.handshake ?? true,
     checkpoints: options.checkpoints ?? false,
+    parallel: integer('parallel', options.parallel ?? 1, 1, 64),
+    maxRequestBytes: atLeast('maxRequestBytes', options.maxRequestBytes ?? Number.POSITIVE_INFINITY, 1),
+    replayBufferBytes: atLeast('replayBufferBytes', options.replayBufferBytes ?? 16 * MiB, MiB / 4),
     signal: options.signal,
     stallTimeoutMs: milliseconds('stallTimeoutMs', options.stallTimeoutMs ?? 30_000, 1),
-    retry: {
-      minMs,
-      maxMs: milliseconds('retry.maxMs', retry.maxMs ?? Math.max(minMs, 30_000), 0),
-      maxCount: readCount(retry.maxCount ?? 10),
-    },
+    retry: readRetry(options.retry ?? {}),
+    state: options.state,
     onProgress: options.onProgress ?? (() => {}),
   };
+};
+
+/** Throws `invalid_argument`. */
+export const readRetry = (retry: RetryOptions): Settings['retry'] => {
+  const minMs = milliseconds('retry.minMs', retry.minMs ?? 500, 0);
+  return {
+    minMs,
+    maxMs: milliseconds('retry.maxMs', retry.maxMs ?? Math.max(minMs, 30_000), 0),
+    maxCount: atLeast('retry.maxCount', retry.maxCount ?? 10, 0),
+    maxTimeMs: atLeast('retry.maxTimeMs', retry.maxTimeMs ?? 3_600_000, 0),
+  };
+};
+
+export const readHeadersOption = (headers: HeadersOption): Pick<Settings, 'headers' | 'freshHeaders'> => {
+  if (typeof headers === 'function') {
+    return { freshHeaders: true, headers: async () => readHeaders(await headers()) };
+  }
+  const fixed = readHeaders(headers);
+  return { freshHeaders: false, headers: () => fixed };
 };
 
 /** Throws `invalid_argument`. */
@@ -109,16 +142,16 @@ const owned = new Set([
   'upgrade',
 ]);
 
-const readHeaders = (headers: Readonly<Record<string, string>>): Record<string, string> => {
+const fieldName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+const readHeaders = (headers: HeaderRecord): HeaderRecord => {
   const out: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     const lower = name.toLowerCase();
     if (owned.has(lower)) throw invalid('the client sets this header itself', name);
-    try {
-      validateHeaderName(name);
-      validateHeaderValue(name, value);
-    } catch (cause) {
-      throw new UploadError('invalid_argument', 'not a header', { actual: name, cause });
+    if (!fieldName.test(name) || typeof value !== 'string' || !fieldValue.test(value)) {
+      throw invalid('not a header', name);
     }
     out[lower] = value;
   }
@@ -133,13 +166,20 @@ const readMethod = (method: string): string => {
   return upper;
 };
 
-const milliseconds = (name: string, value: number, min: number): number => {
+export const milliseconds = (name: string, value: number, min: number): number => {
   if (!(value >= min && value <= maxDelayMs)) throw invalid(`${name} is out of range`, String(value));
   return value;
 };
 
-const readCount = (value: number): number => {
-  if (!(value >= 0)) throw invalid('retry.maxCount is out of range', String(value));
+export const integer = (name: string, value: number, min: number, max: number): number => {
+  if (!(Number.isInteger(value) && value >= min && value <= max)) {
+    throw invalid(`${name} is not a whole number from ${min} to ${max}`, String(value));
+  }
+  return value;
+};
+
+const atLeast = (name: string, value: number, min: number): number => {
+  if (!(value >= min)) throw invalid(`${name} is out of range`, String(value));
   return value;
 };
 

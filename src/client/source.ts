@@ -1,34 +1,50 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { UploadError } from '../errors.ts';
+import {
+  blobSource,
+  chunkBytes,
+  closeAll,
+  concatenatedStream,
+  concatenation,
+  isStream,
+  memorySource,
+  type OpenStream,
+  openStream,
+  type Source,
+  type StreamLike,
+} from './content.ts';
 
-/** Content of known length that can be read again from any offset: a resume needs both. */
-export interface Source {
-  /** In bytes. */
-  readonly length: number;
-  /**
-   * The bytes of `[start, end)` in order, in chunks of any size. A chunk stays as it is until the second
-   * `next()` after it, so that one chunk can be read while the one before it is being sent.
-   */
-  chunks(start: number, end: number): AsyncIterator<Uint8Array, unknown, undefined>;
-  close(): Promise<void>;
-}
+export { memorySource, type Source } from './content.ts';
 
-/** Small enough that a slow line moves one within any sensible stall timeout. */
-const chunkBytes = 128 * 1024;
+/** A path, bytes that must not change meanwhile, or a stream. */
+export type SinglePart = string | Uint8Array | ArrayBuffer | Blob | StreamLike;
+/** Several are sent one after the other, as one content. */
+export type UploadSource = SinglePart | readonly SinglePart[];
 
-/** Rejects with `invalid_argument` when the file cannot be opened or is not a regular one. */
-export const openSource = async (source: string | Uint8Array): Promise<Source> =>
-  typeof source === 'string' ? openFile(source) : memorySource(source);
+/** Rejects with `invalid_argument` when a file cannot be opened or is not a regular one. */
+export const openSource = async (source: UploadSource): Promise<Source | OpenStream> => {
+  if (!isList(source)) return openPart(source);
+  const opened = await Promise.allSettled(source.map(openPart));
+  const parts = opened.flatMap((part) => (part.status === 'fulfilled' ? [part.value] : []));
+  const failed = opened.find((part) => part.status === 'rejected');
+  const seekable = parts.filter((part) => 'close' in part);
+  if (failed !== undefined) {
+    await closeAll(seekable);
+    throw failed.reason;
+  }
+  return seekable.length === parts.length ? concatenation(seekable) : concatenatedStream(parts);
+};
 
-export const memorySource = (bytes: Uint8Array): Source => ({
-  length: bytes.length,
-  async *chunks(start, end) {
-    for (let offset = start; offset < end; offset += chunkBytes) {
-      yield bytes.subarray(offset, Math.min(offset + chunkBytes, end));
-    }
-  },
-  close: () => Promise.resolve(),
-});
+const isList = (source: UploadSource): source is readonly SinglePart[] => Array.isArray(source);
+
+const openPart = async (part: SinglePart): Promise<Source | OpenStream> => {
+  if (typeof part === 'string') return openFile(part);
+  if (part instanceof Uint8Array) return memorySource(part, chunkBytes);
+  if (part instanceof ArrayBuffer) return memorySource(new Uint8Array(part), chunkBytes);
+  if (part instanceof Blob) return blobSource(part);
+  if (typeof part === 'object' && part !== null && isStream(part)) return openStream(part);
+  throw new UploadError('invalid_argument', 'not a source', { actual: typeof part });
+};
 
 const openFile = async (path: string): Promise<Source> => {
   const handle = await open(path, 'r').catch((cause: unknown) => {
@@ -64,6 +80,7 @@ const fileSource = async (handle: FileHandle): Promise<Source> => {
 
   return {
     length,
+    fingerprint: `${length} ${first.mtimeNs}`,
     async *chunks(start, end) {
       await assertUnchanged();
       const size = Math.min(chunkBytes, end - start);

@@ -1,0 +1,119 @@
+import { UploadError } from '../errors.ts';
+import { type Database, globals, type ObjectStore, type StoreRequest } from './browser-globals.ts';
+import type { SavedUpload } from './saved.ts';
+
+/** What can be kept of the options of an upload. */
+export interface QueuedOptions {
+  readonly method?: string;
+  readonly handshake?: boolean;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly parallel?: number;
+  readonly maxRequestBytes?: number;
+}
+
+/** One upload, as the database keeps it. */
+export interface QueueRecord {
+  readonly id: string;
+  readonly url: string;
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  readonly addedAt: number;
+  readonly options: QueuedOptions;
+  readonly status: 'waiting' | 'done' | 'failed';
+  /** The content; undefined where it is not kept. */
+  readonly file?: File | undefined;
+  readonly state?: SavedUpload | undefined;
+  readonly result?: { readonly status: number; readonly body: string } | undefined;
+  readonly error?: { readonly code: string; readonly message: string } | undefined;
+}
+
+const storeName = 'uploads';
+
+/** The records, in a database that all tabs of an origin share. */
+export class QueueStore {
+  readonly #database: Promise<Database>;
+
+  constructor(name: string) {
+    this.#database = open(name);
+  }
+
+  async get(id: string): Promise<QueueRecord | undefined> {
+    return (await this.#run('readonly', (store) => store.get(id))) as QueueRecord | undefined;
+  }
+
+  /** The oldest first. */
+  async all(): Promise<QueueRecord[]> {
+    const records = (await this.#run('readonly', (store) => store.getAll())) as QueueRecord[];
+    return records.sort((a, b) => a.addedAt - b.addedAt);
+  }
+
+  /** In one transaction: of two tabs that change a record, one does so after the other. Undefined leaves it as it is. */
+  async change(
+    id: string,
+    next: (record: QueueRecord | undefined) => QueueRecord | undefined,
+  ): Promise<QueueRecord | undefined> {
+    const database = await this.#database;
+    const transaction = database.transaction(storeName, 'readwrite');
+    const store = transaction.objectStore(storeName);
+    let record: QueueRecord | undefined;
+    const reading = store.get(id);
+    reading.onsuccess = () => {
+      const found = reading.result as QueueRecord | undefined;
+      const changed = next(found);
+      record = changed ?? found;
+      if (changed !== undefined) store.put(changed);
+    };
+    await new Promise<void>((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(failed(transaction.error));
+    });
+    return record;
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#run('readwrite', (store) => store.delete(id));
+  }
+
+  async close(): Promise<void> {
+    (await this.#database).close();
+  }
+
+  async #run<T>(mode: 'readonly' | 'readwrite', ask: (store: ObjectStore) => StoreRequest<T>): Promise<T> {
+    const transaction = (await this.#database).transaction(storeName, mode);
+    return settled(ask(transaction.objectStore(storeName)));
+  }
+}
+
+const open = async (name: string): Promise<Database> => {
+  const { indexedDB } = globals;
+  if (indexedDB === undefined) throw new UploadError('not_supported', 'there is no IndexedDB here');
+  const request = indexedDB.open(name, 1);
+  request.onupgradeneeded = () => void request.result.createObjectStore(storeName, { keyPath: 'id' });
+  return settled(request);
+};
+
+const settled = <T>(request: StoreRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(failed(request.error));
+  });
+
+const failed = (cause: unknown): UploadError =>
+  new UploadError('store_failed', 'the database of the queue failed', { cause });
+
+const sampleBytes = 64 * 1024;
+
+/**
+ * The same for the same file, also when it is chosen again after a reload: from where it goes, its name, size and date,
+ * and a sample of its content: its beginning, middle and end.
+ */
+export const identityOf = async (url: string, file: File): Promise<string> => {
+  const middle = Math.max(0, Math.floor(file.size / 2) - sampleBytes / 2);
+  const end = Math.max(0, file.size - sampleBytes);
+  const facts = JSON.stringify([url, file.name, file.size, file.lastModified]);
+  const parts = [0, middle, end].map((at) => file.slice(at, at + sampleBytes));
+  const bytes = await new Blob([facts, ...parts]).arrayBuffer();
+  const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('');
+};

@@ -1,0 +1,276 @@
+import { UploadError } from '../errors.ts';
+import { globals, type LockManager } from './browser-globals.ts';
+import { type Upload, upload } from './browser-upload.ts';
+import type { HeadersOption, RetryOptions } from './options.ts';
+import type { UploadProgress } from './progress.ts';
+import { identityOf, type QueuedOptions, type QueueRecord, QueueStore } from './queue-store.ts';
+
+export type { QueuedOptions } from './queue-store.ts';
+
+export interface QueueOptions {
+  /** Of the database, the locks and the channel between tabs. Default `resumable-http`. */
+  readonly name?: string | undefined;
+  /** How many uploads one tab has under way at once. Default 2. */
+  readonly concurrency?: number | undefined;
+  /**
+   * Whether the files themselves are kept, so that an upload goes on after a reload by itself; else it goes on when the
+   * same file is added again. Default true.
+   */
+  readonly keepFiles?: boolean | undefined;
+  /** Not kept: of all uploads of this page. */
+  readonly headers?: HeadersOption | undefined;
+  readonly retry?: RetryOptions | undefined;
+  readonly stallTimeoutMs?: number | undefined;
+}
+
+export interface QueueEntry {
+  /** The same for the same file and URL, in every tab and after every reload. */
+  readonly id: string;
+  readonly url: string;
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  readonly status: 'waiting' | 'done' | 'failed';
+  /** Undefined until this or another tab has said something of it. */
+  readonly progress: UploadProgress | undefined;
+  /** The final answer. */
+  readonly result: { readonly status: number; readonly body: string } | undefined;
+  readonly error: { readonly code: string; readonly message: string } | undefined;
+}
+
+export interface UploadQueue {
+  /** Resolves with the id. What is in the queue already, from whichever tab, is the same upload; one that had failed is tried again. */
+  add(url: string | URL, file: File, options?: QueuedOptions): Promise<string>;
+  /** The oldest first. */
+  entries(): Promise<QueueEntry[]>;
+  /** Resolves when it is done, has failed or was removed (then undefined), in whichever tab. */
+  settled(id: string): Promise<QueueEntry | undefined>;
+  /** Forgets it; one that is under way is aborted. */
+  remove(id: string): Promise<void>;
+  /** Called for everything that happens, in any tab. Returns what ends that. */
+  onChange(listener: (entry: QueueEntry | undefined) => void): () => void;
+  /** Stops what this tab has under way; other tabs, or a later page, go on with it. */
+  close(): Promise<void>;
+}
+
+/** Uploads that survive the page, shared by all tabs of an origin. Throws `not_supported` without IndexedDB or Web Locks. */
+export const uploadQueue = (options: QueueOptions = {}): UploadQueue => {
+  const { locks } = globals.navigator ?? {};
+  if (locks === undefined || globals.indexedDB === undefined) {
+    throw new UploadError(
+      'not_supported',
+      'a queue needs IndexedDB and Web Locks: a page of a secure context',
+    );
+  }
+  return new Queue(locks, options);
+};
+
+/** Progress is told so often. */
+const tellMs = 100;
+/** The server has nothing any more: a next try begins anew. */
+const lost = new Set(['not_found', 'gone', 'unknown_operation']);
+
+interface Message {
+  readonly id: string;
+  readonly progress?: UploadProgress;
+  readonly removed?: boolean;
+}
+
+class Queue implements UploadQueue {
+  readonly #options: QueueOptions;
+  readonly #name: string;
+  readonly #locks: LockManager;
+  readonly #store: QueueStore;
+  readonly #channel: InstanceType<typeof BroadcastChannel>;
+  readonly #listeners = new Set<(entry: QueueEntry | undefined) => void>();
+  readonly #progress = new Map<string, UploadProgress>();
+  /** Files of this page, for those that are not kept. */
+  readonly #files = new Map<string, File>();
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #uploads = new Map<string, Upload>();
+  /** Those another tab holds: looked at again when it lets go. */
+  readonly #awaited = new Set<string>();
+  readonly #closing = new AbortController();
+
+  constructor(locks: LockManager, options: QueueOptions) {
+    this.#options = options;
+    this.#name = options.name ?? 'resumable-http';
+    this.#locks = locks;
+    this.#store = new QueueStore(this.#name);
+    this.#channel = new BroadcastChannel(this.#name);
+    this.#channel.onmessage = (event: { data: unknown }) => void this.#hear(event.data as Message);
+    void this.#schedule();
+  }
+
+  async add(url: string | URL, file: File, options: QueuedOptions = {}): Promise<string> {
+    const { location } = globalThis as { readonly location?: { readonly href: string } };
+    const { href } = new URL(url, location?.href);
+    const id = await identityOf(href, file);
+    this.#files.set(id, file);
+    const { name, size } = file;
+    const fresh = { id, url: href, name, size, addedAt: Date.now(), options, status: 'waiting' } as const;
+    const put = (kept: File | undefined) => (found: QueueRecord | undefined) =>
+      found === undefined
+        ? { ...fresh, file: kept }
+        : found.status === 'failed'
+          ? { ...found, status: 'waiting' as const, error: undefined }
+          : undefined;
+    const keepsFiles = this.#options.keepFiles ?? true;
+    await this.#store.change(id, put(keepsFiles ? file : undefined)).catch(async (error: unknown) => {
+      // It may be too large to be kept: then it is known at least.
+      if (!keepsFiles) throw error;
+      await this.#store.change(id, put(undefined));
+    });
+    this.#tell({ id });
+    return id;
+  }
+
+  async entries(): Promise<QueueEntry[]> {
+    return (await this.#store.all()).map((record) => this.#entry(record));
+  }
+
+  settled(id: string): Promise<QueueEntry | undefined> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        this.#store.get(id).then((record) => {
+          if (record?.status === 'waiting') return;
+          stop();
+          resolve(record && this.#entry(record));
+        }, reject);
+      };
+      const stop = this.onChange(look);
+      look();
+    });
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#store.remove(id);
+    this.#files.delete(id);
+    this.#tell({ id, removed: true });
+    await this.#running.get(id);
+  }
+
+  onChange(listener: (entry: QueueEntry | undefined) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new DOMException('The queue was closed', 'AbortError'));
+    await Promise.allSettled(this.#running.values());
+    this.#channel.close();
+    await this.#store.close();
+  }
+
+  #entry({ id, url, name, size, status, result, error }: QueueRecord): QueueEntry {
+    return { id, url, name, size, status, result, error, progress: this.#progress.get(id) };
+  }
+
+  /** To the other tabs, and to this one. */
+  #tell(message: Message): void {
+    if (!this.#closing.signal.aborted) this.#channel.postMessage(message);
+    void this.#hear(message);
+  }
+
+  async #hear({ id, progress, removed }: Message): Promise<void> {
+    if (progress !== undefined) this.#progress.set(id, progress);
+    if (removed === true) await this.#uploads.get(id)?.abort();
+    if (this.#closing.signal.aborted) return;
+    const record = await this.#store.get(id);
+    for (const listener of this.#listeners) listener(record && this.#entry(record));
+    if (progress === undefined) await this.#schedule();
+  }
+
+  /** Takes up what waits and nobody has. */
+  async #schedule(): Promise<void> {
+    const waiting = (await this.#store.all()).filter(({ status }) => status === 'waiting');
+    for (const record of waiting) {
+      const { id } = record;
+      if (this.#closing.signal.aborted) return;
+      if (this.#running.size >= (this.#options.concurrency ?? 2)) return;
+      if (this.#running.has(id) || this.#awaited.has(id) || this.#fileOf(record) === undefined) continue;
+      const running = this.#locks
+        .request(this.#lockOf(id), { ifAvailable: true }, async (lock) => {
+          if (lock === null) this.#await(id);
+          else await this.#upload(id);
+        })
+        .finally(() => {
+          this.#running.delete(id);
+          if (!this.#closing.signal.aborted) void this.#schedule();
+        });
+      this.#running.set(id, running);
+    }
+  }
+
+  /** Another tab has it: when that is done with it or gone, it may be ours. */
+  #await(id: string): void {
+    this.#awaited.add(id);
+    this.#locks
+      .request(this.#lockOf(id), { signal: this.#closing.signal }, () => Promise.resolve())
+      .catch(() => undefined) // the queue was closed
+      .finally(() => {
+        this.#awaited.delete(id);
+        if (!this.#closing.signal.aborted) void this.#schedule();
+      });
+  }
+
+  #lockOf(id: string): string {
+    return `${this.#name} ${id}`;
+  }
+
+  #fileOf(record: QueueRecord): File | undefined {
+    return this.#files.get(record.id) ?? record.file;
+  }
+
+  async #upload(id: string): Promise<void> {
+    // Another tab may have brought it to an end before it let go of the lock.
+    const record = await this.#store.get(id);
+    const file = record && this.#fileOf(record);
+    if (record?.status !== 'waiting' || file === undefined) return;
+    const { headers, retry, stallTimeoutMs } = this.#options;
+    let toldAt = Number.NEGATIVE_INFINITY;
+    let told: string | undefined;
+    let saved = JSON.stringify(record.state);
+    let saving: Promise<unknown> = Promise.resolve();
+    const up = upload(record.url, file, {
+      ...record.options,
+      headers,
+      retry,
+      stallTimeoutMs,
+      state: record.state,
+      signal: this.#closing.signal,
+      onProgress: (progress) => {
+        const state = up.state();
+        const text = JSON.stringify(state);
+        if (text !== saved) {
+          saved = text;
+          saving = saving.then(() => this.#store.change(id, (found) => found && { ...found, state }));
+        }
+        const now = performance.now();
+        if (now - toldAt < tellMs && progress.state === told) return;
+        toldAt = now;
+        told = progress.state;
+        this.#tell({ id, progress });
+      },
+    });
+    this.#uploads.set(id, up);
+    const outcome = await up.result.then(
+      ({ status, body }) => ({ status: 'done' as const, result: { status, body: String(body) } }),
+      (error: unknown) => ({ status: 'failed' as const, error: errorFacts(error) }),
+    );
+    this.#uploads.delete(id);
+    await saving;
+    if (this.#closing.signal.aborted && outcome.status === 'failed') return;
+    await this.#store.change(id, (found) => {
+      if (found === undefined) return undefined; // removed meanwhile
+      if (outcome.status === 'done') return { ...found, ...outcome, file: undefined, state: undefined };
+      return { ...found, ...outcome, ...(lost.has(outcome.error.code) && { state: undefined }) };
+    });
+    this.#tell({ id });
+  }
+}
+
+const errorFacts = (error: unknown): { code: string; message: string } => ({
+  code: error instanceof UploadError ? error.code : 'interrupted',
+  message: error instanceof Error ? error.message : String(error),
+});
