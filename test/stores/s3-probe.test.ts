@@ -19,8 +19,10 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+/** Of a bucket of its own name: what a process knows of one it knows by its address, and a port may be given out again. */
 const start = async (options: S3DoubleOptions = {}): Promise<S3Double> => {
-  const double = await startS3Double({ minPartSize: 1024, ...options });
+  const buckets = [`bucket-${randomBytes(6).toString('hex')}`];
+  const double = await startS3Double({ minPartSize: 1024, buckets, ...options });
   cleanups.push(() => double.close());
   return double;
 };
