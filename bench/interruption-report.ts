@@ -20,10 +20,13 @@ export interface InterruptionResults extends Conditions {
 /** The results with the figures of the report beside the raw trials of each part. */
 export const withSummaries = ({ cuts, small, soak, ...conditions }: InterruptionResults) => ({
   ...conditions,
-  ...(cuts && { cuts: { summary: cutsSummaries(cuts), ...cuts } }),
+  ...(cuts && { cuts: { summary: cutsSummaries(cuts), ...cuts, raw: cuts.raw.map(withoutTimes) } }),
   ...(small && { small: { summary: smallCutsSummaries(small), ...small } }),
   ...(soak && { soak }),
 });
+
+/** The time of every single cut would be most of the file. */
+const withoutTimes = ({ resumeMs: _, ...trial }: CutsResults['raw'][number]) => trial;
 
 /** What went wrong, by those it went wrong for, each once. */
 const problemLines = (
