@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isUploadError, storeError, type UploadError } from '../errors.ts';
 import { IntervalSet } from '../intervals.ts';
 import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../store.ts';
@@ -66,6 +65,8 @@ export class LiveUpload {
   #running: Promise<void> | undefined;
   #following: Promise<void> | undefined;
   #quieting: Promise<void> | undefined;
+  /** Set while `quiet` waits, which it does once at a time. */
+  #onEmpty: (() => void) | undefined;
 
   /** `reconcile` states the facts of a record about an upload that was made without them. */
   constructor(
@@ -113,6 +114,14 @@ export class LiveUpload {
   /** Lets the senders go on, if nothing else holds them. */
   relieve(): void {
     for (const transfer of this.transfers) transfer.relieve();
+  }
+
+  /** All that it was given is written. */
+  leave(transfer: Transfer): void {
+    this.transfers.delete(transfer);
+    if (this.transfers.size > 0) return;
+    this.reader?.left();
+    this.#onEmpty?.();
   }
 
   /** Takes in what the store, and so other processes, know. */
@@ -167,7 +176,7 @@ export class LiveUpload {
       const isHeld = [...this.transfers].some(({ held }) => held);
       if (now === before && !isHeld) return;
       before = now;
-      await sleep(quietMs);
+      await this.#emptyOr(quietMs);
       now = this.#progress();
     }
   }
@@ -212,6 +221,19 @@ export class LiveUpload {
       (open) => open.close(),
       () => undefined, // it never opened, and its callers know
     );
+  }
+
+  /** Resolves when the last transfer has left, or after this time. */
+  #emptyOr(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.#onEmpty = undefined;
+        resolve();
+      };
+      const timer = setTimeout(settle, ms);
+      this.#onEmpty = settle;
+    });
   }
 
   #progress(): number {

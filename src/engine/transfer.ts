@@ -297,7 +297,6 @@ export class Transfer {
         this.#settled = resolve;
       });
     }
-    this.#upload.transfers.delete(this);
-    if (this.#upload.transfers.size === 0) this.#upload.reader?.left();
+    this.#upload.leave(this);
   }
 }

@@ -80,6 +80,18 @@ describe.each(storeKinds)('checkpoints: %s', (name) => {
     await session.finish(false);
   });
 
+  test('asked for, wait no longer than for the end of the last connection', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const engine = newEngine((await newWorld(name)).open(), unreachable);
+    const id = newId();
+    const { session, feed } = await openSession(engine, id, { length: 10_000 });
+    await feed.send(session.transfer, content(1000));
+    const asked = engine.query(id);
+    await turn();
+    await session.finish(false);
+    expect((await asked)?.received).toEqual([{ start: 0, end: 1000 }]); // no timer has fired
+  });
+
   test('asked for, do not wait for a connection that never stops', async () => {
     const engine = newEngine((await newWorld(name)).open(), unreachable);
     const id = newId();
