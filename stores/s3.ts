@@ -30,14 +30,13 @@ import { S3Writer, WholeWriter } from './s3/writer.ts';
 export type { Composition } from './s3/compose.ts';
 export type { ObjectSource, Source } from './s3/compose-source.ts';
 export type { EncryptionFields, ObjectFields } from './s3/fields.ts';
+export type { GcCounts, GcOptions } from './s3/janitor.ts';
 export { decodeMetadata } from './s3/metadata.ts';
 export type { PutProgress, PutResult } from './s3/part-sender.ts';
 export type { PartLimits, PartPlan } from './s3/plan.ts';
 export type { PutOptions, PutState, PutStream, PutStreamOptions } from './s3/put-stream.ts';
 
 const MiB = 1024 * 1024;
-
-export type { GcCounts, GcOptions } from './s3/janitor.ts';
 
 /** Sizes in bytes, times in milliseconds. */
 export interface S3StoreOptions {
@@ -228,7 +227,6 @@ class BucketStore implements S3Store {
   }
 
   async writer(id: string, seen?: UploadRecord): Promise<StoreWriter> {
-    await this.#ready();
     // An old look does no harm: an upload that has ended since refuses its bytes, and fragments that were merged since are
     // missed when they are read.
     const listing = (seen && this.#seen.get(seen)) ?? (await this.#look(id));

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { listenOnLoopback } from './loopback.ts';
 import type { Random } from './random.ts';
 
 /**
@@ -114,13 +115,10 @@ export const cuttingProxy = async ({ target, cuts }: CuttingProxyOptions): Promi
   };
 
   const server = createServer({ allowHalfOpen: true }, serve);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  const port = await listenOnLoopback(server);
 
   return {
-    port: address.port,
+    port,
     stats,
     close: async () => {
       const closed = once(server, 'close');

@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { ConnectionCut, CutSchedule } from './cut-schedules.ts';
 import type { CutMeans } from './cutting-proxy.ts';
+import { listenOnLoopback } from './loopback.ts';
 import type { Random } from './random.ts';
 import { type BodyPart, RequestMeter } from './request-meter.ts';
 
@@ -177,13 +177,10 @@ export const interruptingProxy = async (options: InterruptingProxyOptions): Prom
   };
 
   const server = createServer({ allowHalfOpen: true }, serve);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  const port = await listenOnLoopback(server);
 
   return {
-    port: address.port,
+    port,
     stats,
     close: async () => {
       // Not `once` of node:events: a last error of a socket is nobody's.

@@ -16,7 +16,7 @@ export interface WaitOptions {
 }
 
 /** Rejects with `gone` when there is no such upload any more. */
-export const loadContent = async (store: Store, id: string): Promise<StoredUpload> => {
+const loadContent = async (store: Store, id: string): Promise<StoredUpload> => {
   const stored = await store.load(id);
   if (stored === undefined || stored.record.state === 'removed' || stored.record.moved) {
     throw new UploadError('gone', 'the content is no more', { id });
