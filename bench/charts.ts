@@ -78,6 +78,8 @@ const howCut: Readonly<Record<ScheduleKey, string>> = {
   rst: 'Reset',
   time: 'Reset or ended, at random times',
   mixed: 'Reset, ended or silent, after random numbers of bytes',
+  'line-uncut': 'Over a slower line, uncut',
+  line: 'Over a slower line, reset or ended',
 };
 
 const interruption = ({ cuts }: Recorded['interruption']): Chart | undefined => {

@@ -1,5 +1,5 @@
 import { type CutsPlan, measureCuts } from './interruption/cuts.ts';
-import { cuttingKeys, type ScheduleKey } from './interruption/schedules.ts';
+import { cuttingKeys, type ScheduleKey, withUncut } from './interruption/schedules.ts';
 import { measureSmallCuts } from './interruption/small.ts';
 import { measureSoak } from './interruption/soak.ts';
 import { type InterruptionResults, interruptionReport, withSummaries } from './interruption-report.ts';
@@ -35,6 +35,7 @@ const planOf = ({ quick, trials, sizeMiB }: BenchOptions): CutsPlan => ({
   sizeBytes: (sizeMiB ?? (quick ? 8 : 64)) * MiB,
   everyBytes: (quick ? 2 : 16) * MiB,
   everyMs: quick ? 20 : 100,
+  lineBytesPerSecond: 125_000_000, // 1 Gbit/s
   stallMs: 250,
   limitMs: quick ? 5_000 : 30_000,
 });
@@ -51,7 +52,7 @@ const runParts = async (
   const cutting = cuttingKeys.filter((key) => wanted.has(key));
   if (cutting.length > 0) {
     const plan = planOf(options);
-    const cuts = await measureCuts(chosen, ['uncut', ...cutting], fresh, random, plan);
+    const cuts = await measureCuts(chosen, withUncut(cutting), fresh, random, plan);
     results = { ...results, cuts };
   }
   const small = storesVariants.filter(({ key }) => has(key));

@@ -96,8 +96,8 @@ const s3 = ({ server, upload: speed, memory, requests }: Recorded['s3']): Paragr
       ]),
 ];
 
-/** By resets, and by everything at once. */
-const shownSchedules: readonly ScheduleKey[] = ['rst', 'mixed'];
+/** By resets, by everything at once, and as it is over a line. */
+const shownSchedules: readonly ScheduleKey[] = ['rst', 'mixed', 'line'];
 const shownVariants = [...plainKeys, 'tus', 'uploadx', 'restart', 'chunked'].map(interruptionName);
 
 const cutsColumns = [

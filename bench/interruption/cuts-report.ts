@@ -4,7 +4,7 @@ import { max, median, min, quantile, ratio } from '../lib/stats.ts';
 import { markdownTable } from '../lib/table.ts';
 import type { Target } from '../lib/targets.ts';
 import type { CutsPlan } from './cuts.ts';
-import { cuttingKeys, type ScheduleKey } from './schedules.ts';
+import { cuttingKeys, type ScheduleKey, uncutOf } from './schedules.ts';
 import type { Trial } from './trial.ts';
 
 export interface CutsTrial extends Trial {
@@ -27,6 +27,8 @@ export interface CutsSummary {
   readonly maxGoodput: number;
   /** Without the time during which every client stood still. */
   readonly movingGoodput: number;
+  /** File bytes / body bytes that the clients' systems took. */
+  readonly ofSent: number;
   /** File bytes / body bytes that the proxy passed on. */
   readonly efficiency: number;
   /** File bytes / body bytes that the server read. */
@@ -63,6 +65,7 @@ const summary = (schedule: ScheduleKey, variant: string, own: readonly CutsTrial
     minGoodput: min(goodputs),
     maxGoodput: max(goodputs),
     movingGoodput: median(moving),
+    ofSent: fileBytes / total((trial) => trial.sentBytes),
     efficiency: fileBytes / bodyBytes,
     kept: fileBytes / total((trial) => trial.arrivedBytes),
     resentPerCut: (bodyBytes - fileBytes) / cuts,
@@ -97,12 +100,17 @@ const find = (all: readonly CutsSummary[], schedule: ScheduleKey, variant: strin
 const exact = (value: number): string => value.toFixed(4);
 const whole = (value: number): string => value.toFixed(0);
 
-/** The smallest of a variant's ratios over all schedules that cut, and under which of them it was. */
+/** As fast as the machine is; and over a line that is slower than that. */
+const localKeys = cuttingKeys.filter((key) => uncutOf(key) === 'uncut');
+const lineKeys = cuttingKeys.filter((key) => uncutOf(key) !== 'uncut');
+
+/** The smallest of a variant's ratios over these schedules, and under which of them it was. */
 const worst = (
   key: string,
+  schedules: readonly ScheduleKey[],
   ratioUnder: (schedule: ScheduleKey) => number | undefined,
 ): { readonly actual: number | undefined; readonly where: string } => {
-  const known = cuttingKeys.flatMap((schedule) => {
+  const known = schedules.flatMap((schedule) => {
     const actual = ratioUnder(schedule);
     return actual === undefined ? [] : [{ actual, where: `${nameOf(key)}, worst schedule: ${schedule}` }];
   });
@@ -133,7 +141,9 @@ export const cutsTargets = (all: readonly CutsSummary[]): Target[] => {
     format: times,
   });
   const queries = (key: string): Target => {
-    const own = all.filter(({ variant, schedule }) => variant === nameOf(key) && schedule !== 'uncut');
+    const own = all.filter(
+      ({ variant, schedule }) => variant === nameOf(key) && cuttingKeys.includes(schedule),
+    );
     const count = own.reduce((sum, one) => sum + one.queries, 0);
     return {
       name: `queries on resume, ${nameOf(key)}`,
@@ -150,15 +160,23 @@ export const cutsTargets = (all: readonly CutsSummary[]): Target[] => {
   return [
     ...plainKeys.map((key) => efficiency('efficiency', key, 'fin', 0.995)),
     ...plainKeys.map((key) => efficiency('efficiency', key, 'rst', 0.99)),
+    ...plainKeys.map((key) => efficiency('efficiency', key, 'line', 0.99)),
     // What a reset throws away in the buffers of the system never reached the server.
     ...plainKeys.map((key) => efficiency('kept', key, 'rst', 0.99)),
     ...checkpointKeys.map(queries),
+    ...[localKeys, lineKeys].flatMap((schedules) =>
+      plainKeys.map((key) => {
+        const found = worst(key, schedules, (schedule) =>
+          ratio(moving(schedule, key), moving(uncutOf(schedule), key)),
+        );
+        return goodput('uncut', found, 0.8);
+      }),
+    ),
+    // A line that all of them fill makes all of them equal.
     ...plainKeys.map((key) => {
-      const found = worst(key, (schedule) => ratio(moving(schedule, key), moving('uncut', key)));
-      return goodput('uncut', found, 0.8);
-    }),
-    ...plainKeys.map((key) => {
-      const found = worst(key, (schedule) => ratio(moving(schedule, key), moving(schedule, 'tus')));
+      const found = worst(key, localKeys, (schedule) =>
+        ratio(moving(schedule, key), moving(schedule, 'tus')),
+      );
       return goodput('@tus/server', found, 2);
     }),
     {
@@ -184,6 +202,7 @@ export const cutsTable = (all: readonly CutsSummary[], schedule: ScheduleKey): s
     'moving MiB/s',
     '/ uncut',
     '/ @tus/server',
+    'of what was sent',
     'efficiency',
     'of what arrived',
     're-sent KiB/cut',
@@ -203,8 +222,9 @@ export const cutsTable = (all: readonly CutsSummary[], schedule: ScheduleKey): s
       one.goodput.toFixed(0),
       `${one.minGoodput.toFixed(0)}–${one.maxGoodput.toFixed(0)}`,
       one.movingGoodput.toFixed(0),
-      against(one, find(all, 'uncut', one.variant)),
+      against(one, find(all, uncutOf(schedule), one.variant)),
       against(one, find(all, schedule, nameOf('tus'))),
+      exact(one.ofSent),
       exact(one.efficiency),
       exact(one.kept),
       known(one.resentPerCut / 1024, 1),

@@ -2,7 +2,7 @@ import type { Variant } from '../interruption-variants.ts';
 import { type Random, seededRandom } from '../lib/random.ts';
 import { settle } from '../lib/scratch.ts';
 import type { CutsResults, CutsTrial } from './cuts-report.ts';
-import { type Density, type ScheduleKey, scheduleOf } from './schedules.ts';
+import { type Density, lineOf, type ScheduleKey, scheduleOf } from './schedules.ts';
 import { type Load, Pair } from './trial.ts';
 
 // Large uploads, several at once, whose connections are cut again and again: what gets through, and at what cost?
@@ -39,7 +39,8 @@ const measure = async (
   const pair = new Pair(variant, directory);
   try {
     const port = await pair.ready(load.uploads * load.sizeBytes);
-    const trial = await pair.through(port, scheduleOf(key, plan), random, load);
+    const network = { schedule: scheduleOf(key, plan), line: lineOf(key, plan), random };
+    const trial = await pair.through(port, network, load);
     return { variant: variant.name, schedule: key, ...trial };
   } finally {
     await pair.stop();

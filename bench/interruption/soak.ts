@@ -32,13 +32,14 @@ const soak = async (
 ): Promise<SoakRun> => {
   const uploads = 2 * concurrency;
   const load = { uploads, concurrency, sizeBytes, stallMs, answerMs, limitMs };
+  const schedule = randomBytes(meanBytes, 'rst', 'fin', 'stall');
   const batches: Trial[] = [];
   const pair = new Pair(variant, directory);
   try {
     const port = await pair.ready(uploads * sizeBytes);
     let made = 0;
     while (made < cuts) {
-      const batch = await pair.through(port, randomBytes(meanBytes, 'rst', 'fin', 'stall'), random, load);
+      const batch = await pair.through(port, { schedule, random }, load);
       batches.push(batch);
       made += cutsOf(batch);
       process.stderr.write(`interruption: soak, ${variant.name}, ${made} of ${cuts} cuts\n`);

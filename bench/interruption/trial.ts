@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import type { Variant } from '../interruption-variants.ts';
 import { askFor } from '../lib/ask.ts';
 import { Child } from '../lib/child.ts';
-import type { CutSchedule } from '../lib/cut-schedules.ts';
 import type { CutMeans } from '../lib/cutting-proxy.ts';
-import { interruptingProxy } from '../lib/interrupting-proxy.ts';
+import { type InterruptingProxyOptions, interruptingProxy } from '../lib/interrupting-proxy.ts';
 import { primePageCache } from '../lib/prime.ts';
-import type { Random } from '../lib/random.ts';
 import { sumOf } from '../servers/content.js';
 import { type Span, standstillMs } from './standstill.ts';
 
@@ -48,6 +46,8 @@ export interface Trial {
   readonly unfinished: number;
   /** The bytes of those completed. */
   readonly fileBytes: number;
+  /** Of bodies, that the clients' systems have taken. */
+  readonly sentBytes: number;
   /** Of bodies, passed on by the proxy; some of it a reset may have thrown away in the system's buffers. */
   readonly bodyBytes: number;
   /** Of bodies, that the server has read from its connections. */
@@ -79,6 +79,7 @@ interface Uploaded {
   readonly requests: number;
   readonly queries: number;
   readonly interruptions: number;
+  readonly sentBytes: number;
   readonly activities: readonly Span[];
   readonly stalls: readonly Span[];
   readonly errors: number;
@@ -146,9 +147,13 @@ export class Pair {
     return port;
   }
 
-  /** Uploads through a proxy that cuts by this schedule, and compares what is stored with what was sent. */
-  async through(target: number, schedule: CutSchedule, random: Random, load: Load): Promise<Trial> {
-    const proxy = await interruptingProxy({ target, schedule, random });
+  /** Uploads through a proxy that is this network, and compares what is stored with what was sent. */
+  async through(
+    target: number,
+    network: Omit<InterruptingProxyOptions, 'target'>,
+    load: Load,
+  ): Promise<Trial> {
+    const proxy = await interruptingProxy({ target, ...network });
     const readBefore = await this.#bytesRead();
     let uploaded: Uploaded;
     try {
@@ -171,6 +176,7 @@ export class Pair {
       completed: right,
       unfinished: load.uploads - named.length - failures.length,
       fileBytes: right * load.sizeBytes,
+      sentBytes: counted.sentBytes,
       bodyBytes: stats.bodyBytes,
       arrivedBytes: arrived,
       cuts: stats.cuts,

@@ -1,6 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import type { ConnectionCut, CutSchedule } from './cut-schedules.ts';
 import type { CutMeans } from './cutting-proxy.ts';
+import type { Line } from './line.ts';
 import { listenOnLoopback } from './loopback.ts';
 import type { Random } from './random.ts';
 import { type BodyPart, RequestMeter } from './request-meter.ts';
@@ -10,6 +11,8 @@ export interface InterruptingProxyOptions {
   readonly target: number;
   readonly schedule: CutSchedule;
   readonly random: Random;
+  /** What clients send shares this; by default there is no limit but the machine's. */
+  readonly line?: Line | undefined;
 }
 
 export interface InterruptionStats {
@@ -36,6 +39,9 @@ export interface InterruptingProxy {
   close(): Promise<void>;
 }
 
+/** A timer is no finer: what a line would hold back for less waits with what follows it. */
+const shortestWaitMs = 1;
+
 /** What is known of those requests that say in `X-Track` that they belong together. */
 interface Track {
   /** The end of what has passed. */
@@ -54,7 +60,7 @@ interface Track {
  * both. `stall` passes nothing more and tells neither end.
  */
 export const interruptingProxy = async (options: InterruptingProxyOptions): Promise<InterruptingProxy> => {
-  const { target, schedule, random } = options;
+  const { target, schedule, random, line } = options;
   const counts = {
     connections: 0,
     requests: 0,
@@ -91,6 +97,7 @@ export const interruptingProxy = async (options: InterruptingProxyOptions): Prom
     const meter = new RequestMeter(onBody);
     let room = plan !== undefined && 'afterBytes' in plan ? plan.afterBytes : Number.POSITIVE_INFINITY;
     let timer: NodeJS.Timeout | undefined;
+    let lineTimer: NodeJS.Timeout | undefined;
     let open = true;
     let failure: string | undefined;
 
@@ -122,7 +129,16 @@ export const interruptingProxy = async (options: InterruptingProxyOptions): Prom
     const forward = (from: Socket, to: Socket, chunk: Uint8Array): void => {
       if (!to.writable || to.write(chunk)) return;
       from.pause();
-      to.once('drain', () => open && from.resume());
+      to.once('drain', () => open && !(from === client && lineTimer) && from.resume());
+    };
+    /** Holds the client back until the line has room again. */
+    const pace = (ms: number): void => {
+      if (ms < shortestWaitMs) return;
+      client.pause();
+      lineTimer = setTimeout(() => {
+        lineTimer = undefined;
+        if (open && !upstream.writableNeedDrain) client.resume();
+      }, ms);
     };
     const count = (part: Uint8Array): void => {
       const { requests, headBytes, bodyBytes } = meter;
@@ -145,6 +161,7 @@ export const interruptingProxy = async (options: InterruptingProxyOptions): Prom
       count(part);
       forward(client, upstream, part);
       if (room === 0 && plan !== undefined) cut(plan);
+      else if (line !== undefined) pace(line.take(part.length));
     });
     upstream.on('data', (chunk: Buffer) => {
       if (open) forward(upstream, client, chunk);
@@ -167,6 +184,7 @@ export const interruptingProxy = async (options: InterruptingProxyOptions): Prom
       from.on('close', (hadError) => {
         sockets.delete(from);
         clearTimeout(timer);
+        clearTimeout(lineTimer);
         if (!open) return;
         open = false;
         if (from === upstream && !upstream.readableEnded) onServerGone(hadError);

@@ -20,6 +20,8 @@ export const newFacts = () => ({
   queries: 0,
   answersAsked: 0,
   interruptions: 0,
+  /** Of bodies, that the system has taken: some of it never got as far as the cut. */
+  sentBytes: 0,
   /** Links at work and, of those, the times at which one stood still: `[from, to]`. */
   activities: [],
   stalls: [],
@@ -65,6 +67,10 @@ export class Link {
       progress = performance.now();
       timer.refresh();
     };
+    const onSent = (bytes) => {
+      facts.sentBytes += bytes;
+      onProgress();
+    };
     const stop = () => socket.destroy();
     signal.addEventListener('abort', stop, { once: true });
     socket.on('data', onProgress);
@@ -73,7 +79,7 @@ export class Link {
       head(method, target, { ...fields, 'Content-Length': body ? body.end - body.start : text.length }),
     );
     if (text !== '') socket.write(text);
-    const isSent = body === undefined ? () => true : send(socket, body, onProgress);
+    const isSent = body === undefined ? () => true : send(socket, body, onSent);
     try {
       const answer = await answered;
       // With half a body on it, it can't carry another request.
@@ -122,7 +128,7 @@ export class Link {
 }
 
 /** Each slice that the system has taken lets the next one follow. Returns whether all of them were taken. */
-const send = (socket, { number, start, end }, onProgress) => {
+const send = (socket, { number, start, end }, onSent) => {
   const slices = contentOf(number, start, end);
   let underWay = 0;
   let done = false;
@@ -136,7 +142,7 @@ const send = (socket, { number, start, end }, onProgress) => {
     socket.write(value, (error) => {
       underWay--;
       if (error) return; // a failed socket reports itself where the answer is read
-      onProgress();
+      onSent(value.length);
       next();
     });
   };

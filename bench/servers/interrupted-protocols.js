@@ -6,8 +6,11 @@ import { pathIn } from './sending.js';
 
 /** Wrong answers in a row after which an upload is given up. */
 const patience = 20;
-/** Connections in a row on which no 103 told anything new, after which a client that trusts in them asks after all. */
-const silence = 3;
+/**
+ * Connections in a row on which no 103 told anything new, after which a client that trusts in them asks after all. The
+ * server says what it has as soon as one begins, so this takes many that don't live for one way there and back.
+ */
+const silence = 20;
 
 class Lane {
   constructor(link, number, size, track = String(number)) {

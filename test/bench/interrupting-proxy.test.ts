@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type CutSchedule, everyBytes, randomTime, uncut } from '../../bench/lib/cut-schedules.ts';
 import { type InterruptingProxy, interruptingProxy } from '../../bench/lib/interrupting-proxy.ts';
+import { Line } from '../../bench/lib/line.ts';
 import { seededRandom } from '../../bench/lib/random.ts';
 
 /** One connection as the server saw it. */
@@ -45,7 +46,7 @@ interface Ground {
 }
 
 /** A server that only listens, behind a proxy. */
-const ground = async (schedule: CutSchedule): Promise<Ground> => {
+const ground = async (schedule: CutSchedule, line?: Line): Promise<Ground> => {
   const seen: Seen[] = [];
   let arrived: ((connection: Seen) => void) | undefined;
   const server = createServer((socket) => {
@@ -63,7 +64,7 @@ const ground = async (schedule: CutSchedule): Promise<Ground> => {
   });
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
-  const proxy = await interruptingProxy({ target: address.port, schedule, random: seededRandom(1) });
+  const proxy = await interruptingProxy({ target: address.port, schedule, random: seededRandom(1), line });
   cleanUps.push(() => proxy.close());
   const connected = async (): Promise<[Seen, Seen]> => {
     const accepted = new Promise<Seen>((resolve) => {
@@ -227,6 +228,32 @@ describe('the proxy that interrupts', () => {
     again.socket.write(request('1 20 asked', 1_000));
     await received(far, 1_000);
     expect(proxy.stats.resumeMs).toHaveLength(1);
+  });
+
+  test('makes all connections share one line, and gets every byte through it', async () => {
+    const { proxy, connected } = await ground(uncut, new Line(20 * 2 ** 20));
+    const pairs = [await connected(), await connected()];
+    const before = performance.now();
+    const bodies = await Promise.all(
+      pairs.map(async ([client, server], i) => {
+        const sent = request(`${i} 0`, 2 ** 20);
+        client.socket.write(sent);
+        await received(server, sent.length);
+        return [sha256(server.bytes), sha256(sent)];
+      }),
+    );
+    // 2 MiB at 20 MiB/s; the last chunk is not waited for. Twice as many bytes a second would take 50 ms.
+    expect(performance.now() - before).toBeGreaterThan(80);
+    for (const [arrived, sent] of bodies) expect(arrived).toBe(sent);
+    expect(proxy.stats.requests).toBe(2);
+  });
+
+  test('a line carries nothing while nobody uses it, and each byte waits for those before', () => {
+    const line = new Line(1_000_000);
+    expect(line.take(5_000, 100)).toBe(5);
+    expect(line.take(5_000, 100)).toBe(10);
+    expect(line.take(1_000, 109)).toBe(2);
+    expect(line.take(1_000, 500)).toBe(1);
   });
 
   test('says which connections the server broke off by itself, within a body', async () => {
