@@ -51,6 +51,12 @@ export class IntervalSet {
   /** Adds a range; returns how many of its bytes were new. */
   add(start: number, end: number): number {
     if (start === end) return 0;
+    if (this.#starts.length === 0 || start > this.end) {
+      this.#starts.push(start);
+      this.#ends.push(end);
+      this.#size += end - start;
+      return end - start;
+    }
     // Every range from `first` up to (not including) `last` touches the new one and is merged with it.
     const first = lowerBound(this.#ends, start);
     const last = upperBound(this.#starts, end, first);
@@ -77,6 +83,22 @@ export class IntervalSet {
 
   addAll(ranges: Iterable<Range>): void {
     for (const { start, end } of ranges) this.add(start, end);
+  }
+
+  /**
+   * Adds many ranges, in no order: all their starts, and all their ends. A byte is in one of them where more have
+   * started than have ended, whichever end belongs to which start: so it is numbers that are sorted here, and not
+   * objects. Both arrays are sorted in place.
+   */
+  addMany(starts: Float64Array, ends: Float64Array): void {
+    starts.sort();
+    ends.sort();
+    for (let first = 0, i = 1; i <= starts.length; i++) {
+      const end = ends[i - 1] as number;
+      if (i < starts.length && (starts[i] as number) <= end) continue;
+      this.add(starts[first] as number, end);
+      first = i;
+    }
   }
 
   /** Whether every byte of the range is in the set; an empty range always is. */

@@ -59,10 +59,16 @@ export const decodeEntries = (
   received: IntervalSet,
   limit = Number.POSITIVE_INFINITY,
 ): JournalContent => {
-  const ranges: Range[] = [];
-  const content = eachEntry(bytes, limit, (start, end) => ranges.push({ start, end }));
-  // In order, each is put behind the last; as they came, each might have to move all others.
-  received.addAll(ranges.sort((a, b) => a.start - b.start));
+  const most = Math.max(0, Math.floor((bytes.byteLength - headerSize) / entrySize));
+  const starts = new Float64Array(most);
+  const ends = new Float64Array(most);
+  let found = 0;
+  const content = eachEntry(bytes, limit, (start, end) => {
+    starts[found] = start;
+    ends[found] = end;
+    found++;
+  });
+  received.addMany(starts.subarray(0, found), ends.subarray(0, found));
   return content;
 };
 
@@ -79,14 +85,33 @@ const eachEntry = (
   let activeAt = 0;
   if (!bytes.subarray(0, headerSize).equals(magic)) return { entries, activeAt };
   for (let at = headerSize; at + entrySize <= bytes.byteLength && entries < limit; at += entrySize) {
-    if (bytes.readUInt32LE(at + 28) !== crc32(bytes.subarray(at, at + 28))) break;
+    if (bytes.readUInt32LE(at + 28) !== crc32Of(bytes, at, at + 28)) break;
     if (bytes.readUInt32LE(at + 24) !== entries) break;
-    const start = Number(bytes.readBigUInt64LE(at));
-    const end = Number(bytes.readBigUInt64LE(at + 8));
+    const start = readUInt64(bytes, at);
+    const end = readUInt64(bytes, at + 8);
     if (!Number.isSafeInteger(end) || end <= start) break;
     found(start, end);
-    activeAt = Number(bytes.readBigUInt64LE(at + 16));
+    activeAt = readUInt64(bytes, at + 16);
     entries++;
   }
   return { entries, activeAt };
+};
+
+/** Beyond 2^53 - 1 it is not exact, and not safe: whoever reads it checks that. */
+const readUInt64 = (bytes: Buffer, at: number): number =>
+  bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
+
+/** For each value of a byte, the remainder it leaves: the polynomial of zlib, reflected. */
+const remainders = Int32Array.from({ length: 256 }, (_, byte) => {
+  let rest = byte;
+  for (let bit = 0; bit < 8; bit++) rest = rest & 1 ? (rest >>> 1) ^ 0xed_b8_83_20 : rest >>> 1;
+  return rest;
+});
+
+/** As `crc32` of zlib, which takes four times as long for the call alone: 28 bytes are all that an entry has. */
+const crc32Of = (bytes: Buffer, start: number, end: number): number => {
+  let rest = -1;
+  for (let at = start; at < end; at++)
+    rest = (rest >>> 8) ^ (remainders[(rest ^ (bytes[at] ?? 0)) & 0xff] ?? 0);
+  return ~rest >>> 0;
 };

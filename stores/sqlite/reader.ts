@@ -42,9 +42,12 @@ interface Row {
   readonly context: string | null;
   readonly file: string | null;
   readonly response: string | null;
-  /** JSON: pairs of start and end. */
-  readonly ranges: string;
+  /** JSON: all starts, and all ends, in no order. */
+  readonly starts: string;
+  readonly ends: string;
 }
+
+type RowHead = Omit<Row, 'starts' | 'ends'>;
 
 /** What a query tells of an upload. Sizes in bytes, times in milliseconds since the epoch. */
 export interface UploadSummary {
@@ -77,7 +80,7 @@ const readTimeoutMs = 1000;
 export class IndexReader {
   readonly #database: Database.Database;
   readonly #upload: Database.Statement<[string], Row>;
-  readonly #head: Database.Statement<[string], Omit<Row, 'ranges'>>;
+  readonly #head: Database.Statement<[string], RowHead>;
   readonly #body: Database.Statement<[string], { readonly bytes: Buffer }>;
   readonly #litter: Database.Statement<[], Litter>;
 
@@ -86,8 +89,8 @@ export class IndexReader {
     for (const pragma of readerPragmas) this.#database.pragma(pragma);
     // One statement sees one state of the index: record and ranges belong together.
     this.#upload = this.#database.prepare(
-      `SELECT *, (SELECT json_group_array(json_array(start, end) ORDER BY start)
-                  FROM ranges WHERE upload = key) AS ranges
+      `SELECT *, (SELECT json_group_array(start) FROM ranges WHERE upload = key) AS starts,
+                 (SELECT json_group_array(end) FROM ranges WHERE upload = key) AS ends
        FROM uploads WHERE id = ?`,
     );
     this.#head = this.#database.prepare('SELECT * FROM uploads WHERE id = ?');
@@ -139,14 +142,14 @@ export class IndexReader {
   }
 }
 
-const headOf = (row: Omit<Row, 'ranges'>): IndexedHead => ({
+const headOf = (row: RowHead): IndexedHead => ({
   record: recordOf(row),
   version: row.version,
   activeAt: row.active_at,
   place: row.file === null ? (row.whole === 1 ? 'index' : undefined) : { file: row.file },
 });
 
-const recordOf = (row: Omit<Row, 'ranges'>): UploadRecord => ({
+const recordOf = (row: RowHead): UploadRecord => ({
   id: row.id,
   createdAt: row.created_at,
   state: row.state,
@@ -177,10 +180,15 @@ const summaryOf = (row: Row): UploadSummary => ({
   metadata: JSON.parse(row.metadata) as UploadSummary['metadata'],
 });
 
-const receivedOf = ({ state, whole, length, size, ranges }: Row): readonly Range[] => {
+const receivedOf = ({ state, whole, length, size, starts, ends }: Row): readonly Range[] => {
   if (state === 'removed') return [];
   // What was answered stays true, whatever has become of the content since.
   if (state === 'finished') return IntervalSet.from([{ start: 0, end: length ?? 0 }]).ranges();
-  const pairs = (JSON.parse(ranges) as [number, number][]).map(([start, end]) => ({ start, end }));
-  return whole === 0 ? pairs : IntervalSet.from([{ start: 0, end: size }, ...pairs]).ranges();
+  const received = new IntervalSet();
+  // As two lists of numbers, a hundred thousand ranges are here in a third of the time that as many pairs take.
+  received.addMany(numbersOf(starts), numbersOf(ends));
+  if (whole === 1) received.add(0, size);
+  return received.ranges();
 };
+
+const numbersOf = (json: string): Float64Array => Float64Array.from(JSON.parse(json) as number[]);

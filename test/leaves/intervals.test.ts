@@ -184,6 +184,22 @@ describe('an interval set only depends on what was added', () => {
     );
   });
 
+  test('many at once, whichever end belongs to which start, are as one after the other', () => {
+    fc.assert(
+      fc.property(anyRanges, anyRanges, (before, ranges) => {
+        const one = IntervalSet.from([...before, ...ranges]);
+        const many = IntervalSet.from(before);
+        many.addMany(
+          Float64Array.from(ranges, ({ start }) => start),
+          Float64Array.from(ranges, ({ end }) => end).reverse(),
+        );
+        expect(many.ranges()).toEqual(one.ranges());
+        expect(many.size).toBe(one.size);
+        expectInvariant(many);
+      }),
+    );
+  });
+
   test('adding again changes nothing (idempotent)', () => {
     fc.assert(
       fc.property(anyRanges, (ranges) => {
