@@ -38,9 +38,9 @@ const wholeBytes = 64 * 1024;
  * Answers a GET or HEAD with the content, or what it wants of it: conditional requests, one range or several. Undefined is
  * a 404, any other method a 405. Fields that were set on the response before stay.
  *
- * Never rejects. An entity that could not be had, or a source that fails before its first byte, makes a bare 500 (404
- * where the bytes are gone); after that byte the connection is destroyed, so that a part never looks like the whole. A
- * client that goes away ends the reading.
+ * Never rejects. An entity that could not be had, or a source that fails before its first byte, makes a bare 500 (410
+ * where the entity, 404 where its bytes are gone); after that byte the connection is destroyed, so that a part never looks
+ * like the whole. A client that goes away ends the reading.
  */
 export const serve = async (
   req: IncomingMessage,
@@ -58,6 +58,8 @@ export const serve = async (
     return sender.served(plan.status, true);
   } catch (error) {
     if (error instanceof Departed || res.destroyed) return sender.served(res.statusCode, false);
+    // Nothing has failed: this is the answer to who asks for what was.
+    if (found === undefined && isUploadError(error, 'gone')) return bare(res, 410);
     tell(error, options);
     if (!res.headersSent) return bare(res, isUploadError(error, 'gone') ? 404 : 500);
     res.destroy();

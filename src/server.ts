@@ -37,7 +37,7 @@ export const uploadServer = (options: Omit<ResumableOptions, 'identify' | 'isUpl
   return resumable({ ...options, identify, isUpload }, async (req, res) => {
     if (req.upload !== undefined) return receive(req, res);
     const id = /^\/files\/([A-Za-z0-9_-]{1,64})$/.exec(req.url ?? '')?.[1];
-    if (id !== undefined) return void (await serve(req, res, uploadEntity(options.store, id)));
+    if (id !== undefined) return void (await serve(req, res, uploadEntity(options.store, id, options)));
     reply(res, route.test(req.url ?? '') ? 405 : 404);
   });
 };

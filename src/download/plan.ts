@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { UploadError } from '../errors.ts';
 import { parseByteRanges, selectRanges } from '../headers/byte-ranges.ts';
 import { type ContentDisposition, printContentDisposition } from '../headers/content-disposition.ts';
-import { type EntityTag, parseEntityTags } from '../headers/etag.ts';
+import { type EntityTag, parseEntityTag } from '../headers/etag.ts';
 import { isHttpDate, printHttpDate } from '../headers/http-date.ts';
 import {
   fieldOf,
@@ -27,6 +27,12 @@ export interface Representation {
    * very same bytes.
    */
   readonly etag?: string | undefined;
+  /**
+   * Of the whole content, as it stands on the wire: `sha-256=:…:` (RFC 9530 section 3). Sent as `Repr-Digest` with every 200
+   * and 206, a HEAD's too: it is of the whole whatever part is asked for. A 304 leaves it out, as whoever has the content
+   * has it (RFC 9110 section 15.4.5), and a content that `isGrowing` has none yet. `Want-Repr-Digest` changes nothing.
+   */
+  readonly digest?: string | undefined;
   /** A date, or milliseconds since the epoch. */
   readonly lastModified?: Date | number | undefined;
   /** @default 'application/octet-stream' */
@@ -69,7 +75,7 @@ const defaultMaxRanges = 100;
 /** Fields that a 304 has where the 200 would have them (section 15.4.5). */
 const ofNotModified = new Set(['cache-control', 'content-location', 'expires', 'vary']);
 
-/** Throws an `UploadError` with `invalid_argument` for an entity tag or a media type that is none. */
+/** Throws an `UploadError` with `invalid_argument` for an entity tag, a digest or a media type that is none. */
 export const planResponse = (
   request: RequestLine,
   representation: Representation,
@@ -195,7 +201,7 @@ const fields = (
   { lastModified }: Validators,
   acceptRanges = 'bytes',
 ): Record<string, string | number> => {
-  const { etag, disposition, headers } = representation;
+  const { etag, digest, disposition, headers, isGrowing = false } = representation;
   const all: Record<string, string | number> = {
     ...headers,
     'Content-Type': mediaType(representation),
@@ -203,6 +209,7 @@ const fields = (
   };
   if (etag !== undefined) all.ETag = etag;
   if (lastModified !== undefined) all['Last-Modified'] = printHttpDate(lastModified);
+  if (digest !== undefined && !isGrowing) all['Repr-Digest'] = reprDigest(digest);
   if (disposition !== undefined) all['Content-Disposition'] = printContentDisposition(disposition);
   return all;
 };
@@ -216,14 +223,19 @@ const mediaType = ({ contentType = 'application/octet-stream' }: Representation)
   throw new UploadError('invalid_argument', 'not a media type', { actual: contentType });
 };
 
+/** A dictionary of byte sequences (RFC 8941 section 3.2), of any algorithms. */
+const reprDigest = (text: string): string => {
+  if (/^([a-z*][\w.*-]*=:[A-Za-z0-9+/]+={0,2}:(, ?(?!$)|$))+$/.test(text)) return text;
+  throw new UploadError('invalid_argument', 'not a digest', { expected: 'sha-256=:…:', actual: text });
+};
+
 const validatorsOf = ({ etag, lastModified }: Representation, now: number): Validators => ({
   etag: etag === undefined ? undefined : entityTag(etag),
   lastModified: lastModified === undefined ? undefined : wholeSecond(Number(lastModified), now),
 });
 
 const entityTag = (text: string): EntityTag => {
-  const tags = parseEntityTags(text);
-  const [tag] = tags === undefined || tags === 'any' || tags.length > 1 ? [] : tags;
+  const tag = parseEntityTag(text);
   if (tag !== undefined) return tag;
   throw new UploadError('invalid_argument', 'not an entity tag', { expected: '"…" or W/"…"', actual: text });
 };

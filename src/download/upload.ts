@@ -1,11 +1,14 @@
-import { UploadError, unlessGone } from '../errors.ts';
+import { UploadError } from '../errors.ts';
 import type { RequestContext } from '../http/context.ts';
 import type { Store, StoredUpload } from '../store.ts';
 import type { Entity } from './entity.ts';
+import { findUpload, type Lifetimes } from './find.ts';
 import { followUpload, storedEnd, type WaitOptions } from './growing.ts';
 import type { Representation } from './plan.ts';
 
-export interface UploadEntityOptions extends Pick<Representation, 'disposition' | 'headers'> {
+export interface UploadEntityOptions extends Pick<Representation, 'disposition' | 'headers'>, Lifetimes {
+  /** In the place of the digest that the upload was begun with, if it was with any. See `Representation.digest`. */
+  readonly digest?: string;
   /**
    * The media type. By default what the uploader stated; as that is a stranger's word, it is sent with `nosniff` and in a
    * sandbox, so that no script of theirs runs in your origin. To be shown as anything else, it takes yours.
@@ -26,11 +29,12 @@ export interface UploadEntityOptions extends Pick<Representation, 'disposition' 
 }
 
 /**
- * The content of an upload, by its `id`; undefined where there is none: never was, removed, moved away, refused by the
- * handler, or not complete (see `open`).
+ * The content of an upload, by its `id`; undefined where there is none: never was, moved away, refused by the handler, or
+ * not complete (see `open`).
  *
- * Rejects with the store's own failure, and with `not_supported` for an open upload in a store that cannot read one
- * (`supports.readOpen`).
+ * Rejects with `gone` where there was one that was removed or has expired, which `serve` makes a 410 of, as the server
+ * that took the upload would; with the store's own failure, and with `not_supported` for an open upload in a store that
+ * cannot read one (`supports.readOpen`).
  */
 export const uploadEntity = async (
   store: Store,
@@ -39,10 +43,10 @@ export const uploadEntity = async (
 ): Promise<Entity | undefined> => {
   // It may be what a URL says; no upload has an id of another form.
   if (!/^[A-Za-z0-9_-]{16,64}$/.test(id)) return undefined;
-  const stored = await store.load(id).catch(unlessGone);
+  const stored = await findUpload(store, id, options);
   if (stored === undefined) return undefined;
   const { state, length, moved, refused } = stored.record;
-  if (state === 'removed' || moved || refused) return undefined;
+  if (moved || refused) return undefined;
   if (state === 'finished') {
     return { ...known(stored, options), ...readFrom(store, id), size: length ?? 0, etag: `"${id}"` };
   }
@@ -52,7 +56,7 @@ export const uploadEntity = async (
       id,
     });
   }
-  const { wait = false } = options;
+  const { wait = false, expiresAfterMs, keepCompletedMs } = options;
   if (wait === false) {
     const size = storedEnd(stored, 0);
     // Stored bytes never change, so their number names them.
@@ -63,7 +67,12 @@ export const uploadEntity = async (
     ...known(stored, options),
     size: length,
     etag: `"${id}"`,
-    read: (start, end) => followUpload(store, id, start, end, wait === true ? {} : wait),
+    read: (start, end) =>
+      followUpload(store, id, start, end, {
+        ...(wait === true ? {} : wait),
+        expiresAfterMs,
+        keepCompletedMs,
+      }),
   };
 };
 
@@ -79,13 +88,14 @@ const sandbox = {
 
 const known = (
   { record }: StoredUpload,
-  { contentType, headers, disposition }: UploadEntityOptions,
+  { contentType, headers, disposition, digest = record.digest }: UploadEntityOptions,
 ): Omit<Representation, 'size'> => {
   const stated = contentType === undefined ? statedType(record.context) : undefined;
   return {
     contentType: contentType ?? stated,
     headers: stated === undefined ? headers : { ...sandbox, ...headers },
     disposition,
+    digest,
   };
 };
 

@@ -1,4 +1,4 @@
-import { type EntityTag, parseEntityTags } from './etag.ts';
+import { type EntityTag, parseEntityTag, parseEntityTags } from './etag.ts';
 import { parseHttpDate } from './http-date.ts';
 
 /** Fields of a request, by lower-case name, as `node:http` gives them. */
@@ -50,8 +50,7 @@ export const judgePreconditions = (fields: RequestFields, validators: Validators
 export const ifRangeHolds = (field: string, { etag, lastModified }: Validators, now: number): boolean => {
   const value = field.trim();
   if (value.startsWith('"') || value.startsWith('W/')) {
-    const tags = parseEntityTags(value);
-    const [tag] = tags === undefined || tags === 'any' || tags.length > 1 ? [] : tags;
+    const tag = parseEntityTag(value);
     return tag !== undefined && etag !== undefined && isSameStrong(tag, etag);
   }
   const date = parseHttpDate(value, now);

@@ -245,6 +245,40 @@ describe('fields', () => {
     expect(dated.headers).toEqual({ 'Last-Modified': printHttpDate(modified) });
   });
 
+  test('of a 200 and a 206, of a HEAD too, have the digest of the whole, and those of no content have none', () => {
+    const digested: Representation = { ...entity, digest: `sha-256=:${'A'.repeat(43)}=:` };
+    const digestOf = (headers: Record<string, string>, method = 'GET') => {
+      const { status, headers: fields } = plan(headers, digested, {}, method);
+      return [status, fields['Repr-Digest']];
+    };
+    const { digest } = digested;
+    expect(digestOf({})).toEqual([200, digest]);
+    expect(digestOf({}, 'HEAD')).toEqual([200, digest]);
+    expect(digestOf({ range: 'bytes=0-9' })).toEqual([206, digest]);
+    expect(digestOf({ range: 'bytes=0-9,20-29' })).toEqual([206, digest]);
+    expect(digestOf({ 'if-none-match': '"v1"' })).toEqual([304, undefined]);
+    expect(digestOf({ 'if-match': '"v0"' })).toEqual([412, undefined]);
+    expect(digestOf({ range: 'bytes=1000-' })).toEqual([416, undefined]);
+    expect(plan({}, { ...digested, isGrowing: true }).headers).not.toHaveProperty('Repr-Digest');
+  });
+
+  test('may have digests of several algorithms, and refuse what is none', () => {
+    const several = 'sha-512=:QUJD:, unixsum=:MzAz:,sha-256=:QQ==:';
+    expect(plan({}, { ...entity, digest: several }).headers['Repr-Digest']).toBe(several);
+    for (const digest of [
+      '',
+      'QUJD',
+      'sha-256=QUJD',
+      'sha-256=:QUJD',
+      'sha-256=:a b:',
+      'sha-256=:QUJD:,',
+      'a=:QQ==:\r\nX: y',
+    ])
+      expect(() => plan({}, { ...entity, digest })).toThrow(
+        expect.objectContaining({ code: 'invalid_argument' }),
+      );
+  });
+
   test('never date a content into the future', () => {
     expect(plan({}, { ...entity, lastModified: now + 5000 }).headers['Last-Modified']).toBe(
       printHttpDate(now),

@@ -156,6 +156,25 @@ describe('If-Range with a date', () => {
   });
 });
 
+describe('a list of tags', () => {
+  test('may have empty elements, which count for nothing', () => {
+    for (const list of ['"v0", , "v1"', ', "v1"', '"v1",']) {
+      expect(status({ 'if-match': list })).toBe(200);
+      expect(status({ 'if-none-match': list })).toBe(304);
+    }
+  });
+
+  test('of nothing but commas has no member', () => {
+    expect(status({ 'if-match': ', ,' })).toBe(412);
+    expect(status({ 'if-none-match': ', ,' })).toBe(200);
+  });
+
+  test('is not what If-Range has', () => {
+    for (const list of ['"v1",', '"v1", "v1"'])
+      expect(status({ range: 'bytes=0-1', 'if-range': list })).toBe(200);
+  });
+});
+
 test('several lines of a field are one list', () => {
   const request = { method: 'GET', headers: { 'if-none-match': ['"v0"', '"v1"'] } };
   expect(planResponse(request, entity, { now }).status).toBe(304);

@@ -123,6 +123,17 @@ describe('no content', () => {
     expect(entity.closed).toBe(3);
   });
 
+  test('that was there once is a 410, which is nobody’s failure', async () => {
+    const errors: unknown[] = [];
+    const { port } = await startServer((req, res) => {
+      const gone = Promise.reject(new UploadError('gone', 'no more'));
+      void serve(req, res, gone, { onError: (error) => errors.push(error) });
+    });
+    const reply = await ask({ port }, get());
+    expect([reply.status, reply.body.byteLength]).toEqual([410, 0]);
+    expect(errors).toEqual([]);
+  });
+
   test('is a 404, and another method a 405', async () => {
     const none = await startServing(() => undefined);
     expect((await ask(none, get())).status).toBe(404);

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { serve, type UploadEntityOptions, uploadEntity } from '../../src/download.ts';
-import type { Handler } from '../../src/index.ts';
+import type { Handler, ResumableOptions } from '../../src/index.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { ask, content, encode, handshake, query, send, sha256 } from '../support/requests.ts';
 import { doubleWorld } from '../support/s3-world.ts';
-import { type Service, type StoreKind, startService, storeKinds } from '../support/service.ts';
+import { type Options, type Service, type StoreKind, startService, storeKinds } from '../support/service.ts';
 import { parseMultipart } from './multipart.ts';
 
 const kinds = [...storeKinds, 's3'] as const;
@@ -30,18 +30,20 @@ const start = async (
     for await (const chunk of req as AsyncIterable<Buffer>) sum.update(chunk);
     res.writeHead(201).end(`${req.upload?.id} ${sum.digest('hex')}`);
   },
+  more: Options = {},
 ): Promise<Service> => {
   const world = kind === 's3' ? await doubleWorld() : undefined;
   if (world !== undefined) cleanups.push(() => world.dispose());
   const store = await world?.open();
   const service: Service = await startService(
     kind === 's3' ? 'memory' : kind,
-    store === undefined ? {} : { store },
+    store === undefined ? more : { ...more, store },
     async (req, res) => {
       const id = /^\/files\/([\w-]+)$/.exec(req.url ?? '')?.[1];
       if (id === undefined) return uploaded(req, res);
-      const entity = await uploadEntity(service.store, id, options);
-      await serve(req, res, entity, { onError: (error) => errors.push(error) });
+      await serve(req, res, uploadEntity(service.store, id, options), {
+        onError: (error) => errors.push(error),
+      });
     },
   );
   // Its store is closed before its world is disposed of.
@@ -120,7 +122,7 @@ describe.each(kinds)('an upload in %s', (kind) => {
     expect([nothing.status, nothing.headers['content-length']]).toEqual([200, '0']);
     const other = await upload(service);
     await service.listener.remove(other.slice('/files/'.length));
-    expect((await ask(service, get(other))).status).toBe(404);
+    expect((await ask(service, get(other))).status).toBe(410);
     for (const id of ['AAAAAAAAAAAAAAAAAAAAAA', 'a', 'A'.repeat(65)]) {
       expect((await ask(service, get(`/files/${id}`))).status).toBe(404);
     }
@@ -147,6 +149,18 @@ describe('an upload', () => {
     expect((await ask(service, { body: whole })).status).toBe(422);
     const [id = ''] = await service.ids();
     expect((await ask(service, get(`/files/${id}`))).status).toBe(404);
+  });
+
+  test('that its handler refused meanwhile is not given to whoever waited for it', async () => {
+    const service = await start('fs', {}, (req, res) => {
+      req.resume().once('end', () => res.writeHead(422).end());
+    });
+    const name = await handshake(service, whole.byteLength);
+    await send(service, name, whole, [0, 100_000]);
+    const [id = ''] = await service.ids();
+    const entity = await uploadEntity(service.store, id, { open: true, wait: true });
+    expect((await send(service, name, whole, [100_000, 300_000])).status).toBe(422);
+    await expect(entity?.read(0, 300_000).toArray()).rejects.toMatchObject({ code: 'gone' });
   });
 
   test('whose content was moved is not given out', async () => {
@@ -177,6 +191,101 @@ describe('an upload', () => {
     const reply = await ask(service, { body: 'x' });
     const { headers } = await ask(service, get(`/files/${String(reply.body).split(' ')[0]}`));
     expect(headers['content-type']).toBe('application/octet-stream');
+  });
+});
+
+/** `Repr-Digest` of these bytes. */
+const digestOf = (bytes: Uint8Array): string =>
+  `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`;
+
+describe.each(kinds)('the digest that an upload was begun with, in %s', (kind) => {
+  test('is sent with the whole and every part of it', async () => {
+    const service = await start(kind);
+    const { body } = await ask(service, { headers: { 'Repr-Digest': digestOf(whole) }, body: whole });
+    const target = `/files/${String(body).split(' ')[0]}`;
+    for (const method of ['GET', 'HEAD']) {
+      const reply = await ask(service, { ...get(target), method });
+      expect([reply.status, reply.headers['repr-digest']]).toEqual([200, digestOf(whole)]);
+    }
+    const part = await ask(service, get(target, { Range: 'bytes=5-9' }));
+    expect([part.status, part.headers['repr-digest']]).toEqual([206, digestOf(whole)]);
+    const { etag = '' } = part.headers;
+    const same = await ask(service, get(target, { 'If-None-Match': etag }));
+    expect([same.status, same.headers['repr-digest']]).toEqual([304, undefined]);
+  });
+});
+
+test('an upload without a digest has the one that the application knows, or none', async () => {
+  for (const digest of [digestOf(whole), undefined]) {
+    const service = await start('memory', digest === undefined ? {} : { digest });
+    const { headers } = await ask(service, get(await upload(service)));
+    expect(headers['repr-digest']).toBe(digest);
+  }
+});
+
+describe.each(storeKinds)('an upload whose time is over, in %s', (kind) => {
+  const lifetimes = { expiresAfterMs: 60_000, keepCompletedMs: 120_000 };
+
+  /** Later, by the clock that the lifetimes are measured with. */
+  const later = (ms: number): void => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
+    cleanups.push(async () => void vi.useRealTimers());
+  };
+
+  test.each([
+    ['what is stored', {}],
+    ['what will be', { wait: true }],
+  ])('is a 410 on both sides, and a 404 once nothing of it is left: %s', async (_, options) => {
+    const service = await start(kind, { open: true, ...lifetimes, ...options }, undefined, lifetimes);
+    const name = await handshake(service, whole.byteLength);
+    await send(service, name, whole, [0, 200_000]);
+    const [id = ''] = await service.ids();
+    const statuses = async () => [
+      (await ask(service, { ...get(`/files/${id}`), method: 'HEAD' })).status,
+      (await query(service, name)).status,
+    ];
+    expect(await statuses()).toEqual([200, 308]);
+    later(59_000);
+    expect((await statuses())[0]).toBe(200);
+    later(61_000);
+    expect(await statuses()).toEqual([410, 410]);
+    expect((await service.listener.expire()).expired).toBe(1);
+    expect(await statuses()).toEqual([410, 410]);
+    later(8 * 24 * 60 * 60 * 1000);
+    expect((await service.listener.expire()).purged).toBe(1);
+    expect(await statuses()).toEqual([404, 404]);
+  });
+
+  test('is a 410 when it was complete, and that long ago', async () => {
+    const service = await start(kind, lifetimes, undefined, lifetimes);
+    const target = await upload(service);
+    later(119_000);
+    expect((await ask(service, get(target))).status).toBe(200);
+    later(2_000);
+    expect((await ask(service, get(target))).status).toBe(410);
+  });
+
+  test('may have said itself how long it has', async () => {
+    const onCreate: ResumableOptions['onCreate'] = () => ({ expiresAfterMs: 300_000 });
+    const service = await start(kind, { open: true }, undefined, { ...lifetimes, onCreate });
+    await send(service, await handshake(service, whole.byteLength), whole, [0, 200_000]);
+    const [id = ''] = await service.ids();
+    later(299_000);
+    expect((await ask(service, get(`/files/${id}`))).status).toBe(200);
+    later(2_000);
+    expect((await ask(service, get(`/files/${id}`))).status).toBe(410);
+  });
+
+  test('ends the connection of whoever waits for the rest', async () => {
+    const waiting = { open: true, wait: { pollMs: 10 }, expiresAfterMs: 60_000 };
+    const service = await start(kind, waiting);
+    await send(service, await handshake(service, whole.byteLength), whole, [0, 200_000]);
+    const [id = ''] = await service.ids();
+    const client = await RawClient.connect(service.port);
+    client.socket.once('data', () => later(61_000));
+    await client.write(encode(get(`/files/${id}`)));
+    await expect(client.response()).rejects.toThrow('closed before a response');
+    expect(errors.splice(0)).toMatchObject([{ code: 'gone' }]);
   });
 });
 
@@ -218,7 +327,7 @@ describe.each(storeKinds)('an upload that is still coming, in %s', (kind) => {
     ['from its start', undefined, 0],
     ['in a range that nobody has sent yet', 'bytes=250000-', 250_000],
   ])('is waited for %s, where that is asked for', async (_, range, first) => {
-    const { service, name, target } = await begin({ wait: { lookMs: 10 } });
+    const { service, name, target } = await begin({ wait: { pollMs: 10 } });
     const client = await RawClient.connect(service.port);
     await client.write(encode(get(target, range === undefined ? {} : { Range: range })));
     for (let at = 150_000; at < 300_000; at += 50_000) await send(service, name, whole, [at, at + 50_000]);
@@ -229,7 +338,7 @@ describe.each(storeKinds)('an upload that is still coming, in %s', (kind) => {
   });
 
   test('is waited for to its end, whenever its length is told', async () => {
-    const { service, name, target } = await begin({ wait: { lookMs: 10 } }, '*');
+    const { service, name, target } = await begin({ wait: { pollMs: 10 } }, '*');
     const client = await RawClient.connect(service.port);
     await client.write(encode(get(target, { Range: 'bytes=5-' })));
     await send(service, name, whole, [150_000, 300_000], '*');
@@ -241,7 +350,7 @@ describe.each(storeKinds)('an upload that is still coming, in %s', (kind) => {
 
   test('ends the connection when nothing comes in time, and when it is removed', async () => {
     for (const timeoutMs of [100, 60_000]) {
-      const { service, target } = await begin({ wait: { lookMs: 10, timeoutMs } });
+      const { service, target } = await begin({ wait: { pollMs: 10, timeoutMs } });
       const client = await RawClient.connect(service.port);
       let received = 0;
       client.socket.on('data', (chunk: Buffer) => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type EntityTag, parseEntityTags, printEntityTag } from '../../src/headers/etag.ts';
+import { type EntityTag, parseEntityTag, parseEntityTags, printEntityTag } from '../../src/headers/etag.ts';
 import { anyText } from './any-text.ts';
 
 const strong = (value: string): EntityTag => ({ weak: false, value });
@@ -41,6 +41,10 @@ describe('read', () => {
     ['"a", W/"b" ,"c"', [strong('a'), weak('b'), strong('c')]],
     ['"a,b", "W/"', [strong('a,b'), strong('W/')]],
     ['"a\\"', [strong('a\\')]],
+    ['"a", , "b"', [strong('a'), strong('b')]],
+    [', "a"', [strong('a')]],
+    [',,\t,W/"a",', [weak('a')]],
+    [`${','.repeat(16)}"a"`, [strong('a')]],
   ])('%j', (field, expected) => {
     expect(parseEntityTags(field)).toEqual(expected);
   });
@@ -66,8 +70,29 @@ describe('unreadable', () => {
     ['two stars', '*, *'],
     ['one good tag and one bad', '"a", b'],
     ['a good tag behind a bad one', 'b, "a"'],
+    ['a comma alone', ','],
+    ['commas alone', ', ,,'],
+    ['more empty elements than a mistake makes', `${','.repeat(17)}"a"`],
+    ['a star behind a comma', ', *'],
   ])('%s', (_, field) => {
     expect(parseEntityTags(field)).toBeUndefined();
+  });
+});
+
+describe('a field of one tag', () => {
+  test.each<[string, EntityTag | undefined]>([
+    ['"a"', strong('a')],
+    [' W/"a" ', weak('a')],
+    ['""', strong('')],
+    ['"a,b"', strong('a,b')],
+    ['*', undefined],
+    ['"a",', undefined],
+    [', "a"', undefined],
+    ['"a", "b"', undefined],
+    ['a', undefined],
+    ['', undefined],
+  ])('%j', (field, expected) => {
+    expect(parseEntityTag(field)).toEqual(expected);
   });
 });
 

@@ -8,6 +8,9 @@ export interface Browser {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** A network that swallows what it is sent is as good as none. */
+const fetchMs = 240_000;
+
 /** What the environment names or the machine has installed. */
 const installed = (): Browser | undefined => {
   if (process.env.CHROMIUM) return { executable: process.env.CHROMIUM, env: {} };
@@ -36,7 +39,13 @@ export const findChromium = async (say: Say): Promise<Browser> => {
   const release = await readFile('/etc/os-release', 'utf8');
   const suite = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1];
   if (suite === undefined || !/^ID=debian$/m.test(release)) throw new Error('it needs a release of Debian');
-  const { root, triplet } = await packageTree({ name: 'chromium', packages: ['chromium'], suite, say });
+  const { root, triplet } = await packageTree({
+    name: 'chromium',
+    packages: ['chromium'],
+    suite,
+    say,
+    signal: AbortSignal.timeout(fetchMs),
+  });
   // Not the C library itself, which lies in /lib: that has to fit the loader.
   const folders = [triplet, `${triplet}/pulseaudio`, 'chromium'];
   const libraries = folders.map((folder) => join(root, 'usr/lib', folder));

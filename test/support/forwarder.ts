@@ -8,6 +8,8 @@ import { gate } from './gate.ts';
  */
 export class Forwarder {
   readonly port: number;
+  /** Bytes that clients were sent, heads included. */
+  sentBytes = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #up = gate();
@@ -56,6 +58,9 @@ export class Forwarder {
     this.#track(upstream);
     client.once('close', () => upstream.destroySoon());
     upstream.once('close', () => client.destroySoon());
+    upstream.on('data', (chunk: Buffer) => {
+      this.sentBytes += chunk.byteLength;
+    });
     upstream.pipe(client);
     client.on('end', () => upstream.end());
     client.on('data', (chunk: Buffer) => {
