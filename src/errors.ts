@@ -19,6 +19,8 @@ export type UploadErrorCode =
   | 'digest_mismatch'
   /** A digest header that cannot be read, or of a length its algorithm does not have. */
   | 'malformed_digest'
+  /** Upload-Metadata that cannot be read, names something twice, or is more than is taken. */
+  | 'malformed_metadata'
   /** A name outside the form a client may choose. */
   | 'malformed_name'
   /** No upload has that identity. */

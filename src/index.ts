@@ -16,6 +16,8 @@ export {
 } from './download.ts';
 export type { RemovalReason } from './engine.ts';
 export { isUploadError, UploadError, type UploadErrorCode, type UploadErrorFacts } from './errors.ts';
+export { uploadMetadata } from './headers/upload-metadata.ts';
+export type { CorsOptions, CorsOrigins } from './http/cors.ts';
 export type { Hooks, Refusal, UploadStatus, UploadTerms } from './http/hooks.ts';
 export { type ListenOptions, listen } from './http/listen.ts';
 export type { Handler, ResumableOptions, StreamHandler } from './http/options.ts';

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { FetchResponse, fromRequest, sendResponse, toRequest } from '../http/fetch-bridge.ts';
+import { FetchResponse, fromRequest, sendResponse, toRequest, withHeaders } from '../http/fetch-bridge.ts';
 import type { ResumableOptions } from '../http/options.ts';
 import { type UploadOperations, type UploadService, uploadService } from '../http/service.ts';
 import type { Upload } from '../http/upload.ts';
@@ -32,9 +32,10 @@ export const resumable = (options: ResumableOptions, handler: FetchHandler): Res
     new Promise((resolve, reject) => {
       const req = fromRequest(request);
       const res = new FetchResponse(req, resolve);
+      const pass = async (): Promise<Response> => withHeaders(await handler(request), res);
       service.serve(
         { req, res, handler: (held, captured) => run(held, captured, request), target: req.url },
-        () => Promise.resolve(handler(request)).then(resolve, reject),
+        () => pass().then(resolve, reject),
       );
     });
   return Object.assign(answer, service.operations, { retryPending: () => service.retryPending(run) });

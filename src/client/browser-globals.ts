@@ -2,6 +2,7 @@
 
 export interface BrowserRequest {
   responseType: string;
+  withCredentials: boolean;
   readonly status: number;
   readonly statusText: string;
   readonly response: ArrayBuffer | null;

@@ -16,8 +16,12 @@ export const upload = (url: string | URL, source: UploadSource, options: UploadO
   const { location } = globalThis as { readonly location?: { readonly href: string } };
   const target = readUrl(URL.canParse(String(url), location?.href) ? new URL(url, location?.href) : url);
   const settings = readOptions(options);
+  const { withCredentials } = settings;
   const { XMLHttpRequest } = globals;
-  const transport = XMLHttpRequest === undefined ? new FetchTransport() : new XhrTransport(XMLHttpRequest);
+  const transport =
+    XMLHttpRequest === undefined
+      ? new FetchTransport(withCredentials)
+      : new XhrTransport(XMLHttpRequest, withCredentials);
   const open = () => new Promise<ReturnType<typeof openSource>>((resolve) => resolve(openSource(source)));
   return startUpload(target, open, settings, transport, textual);
 };

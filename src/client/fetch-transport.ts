@@ -9,6 +9,11 @@ const leastBytesPerSecond = 16 * 1024;
 /** Where there is nothing better, as in a service worker: all of a body counts as sent when its answer is there. */
 export class FetchTransport implements Transport {
   readonly showsCheckpoints = false;
+  readonly #credentials: 'include' | 'same-origin';
+
+  constructor(withCredentials = false) {
+    this.#credentials = withCredentials ? 'include' : 'same-origin';
+  }
 
   async send(request: TransportRequest): Promise<HttpResponse> {
     const { url, method, headers, body, signal, stallTimeoutMs } = request;
@@ -32,6 +37,7 @@ export class FetchTransport implements Transport {
         body: content,
         signal: give.signal,
         redirect: 'follow',
+        credentials: this.#credentials,
       });
       const answer: HttpResponse = {
         status: response.status,

@@ -30,6 +30,11 @@ export interface UploadOptions {
    * origin. With a function, a 401 is tried once more with what it then says.
    */
   readonly headers?: HeadersOption | undefined;
+  /**
+   * In a browser: cookies go along to another origin too, which has to allow that. To the page's own they always do.
+   * Default false.
+   */
+  readonly withCredentials?: boolean | undefined;
   /** Sent as `Upload-Metadata` with the request that starts the upload: names, and values in base64. */
   readonly metadata?: HeaderRecord | undefined;
   /**
@@ -67,6 +72,7 @@ export interface Settings {
   readonly headers: () => HeaderRecord | Promise<HeaderRecord>;
   /** Whether `headers` may say something else the next time. */
   readonly freshHeaders: boolean;
+  readonly withCredentials: boolean;
   readonly metadata: string | undefined;
   readonly handshake: boolean;
   readonly checkpoints: boolean;
@@ -88,6 +94,7 @@ export const readOptions = (options: UploadOptions): Settings => {
   return {
     method: readMethod(options.method ?? 'POST'),
     ...readHeadersOption(headers),
+    withCredentials: options.withCredentials ?? false,
     metadata: printMetadata(metadata),
     handshake: options.handshake ?? true,
     checkpoints: options.checkpoints ?? false,

@@ -9,9 +9,11 @@ export class XhrTransport implements Transport {
   /** A browser takes 1xx responses for itself. */
   readonly showsCheckpoints = false;
   readonly #Request: new () => BrowserRequest;
+  readonly #withCredentials: boolean;
 
-  constructor(Request: new () => BrowserRequest) {
+  constructor(Request: new () => BrowserRequest, withCredentials: boolean) {
     this.#Request = Request;
+    this.#withCredentials = withCredentials;
   }
 
   async send(request: TransportRequest): Promise<HttpResponse> {
@@ -59,6 +61,7 @@ export class XhrTransport implements Transport {
         };
         xhr.open(method, url.href);
         xhr.responseType = 'arraybuffer';
+        xhr.withCredentials = this.#withCredentials;
         for (const [name, value] of Object.entries(headers)) {
           // A browser sets it by itself, and lets nobody else.
           if (name !== 'content-length') xhr.setRequestHeader(name, String(value));

@@ -1,5 +1,7 @@
 import type { Completion, Known } from '../engine/completion.ts';
 import type { UploadError } from '../errors.ts';
+import type { AnswerHead } from './answer.ts';
+import { unshared } from './cors.ts';
 import type { Arrival, Service } from './exchange.ts';
 import { HandlerRun } from './handler-run.ts';
 import { internal, type Reply } from './reply.ts';
@@ -71,15 +73,21 @@ export class Completing {
     const reply = this.#reply;
     if (completion.kind === 'finished' && !run.isAnswer(completion.record)) {
       // "An operation that has already completed": answered as it was, and never processed again.
-      const { response = '' } = completion.record;
-      if (run.hasStarted) run.replace(decodeResponse(response), reply.hold);
-      else reply.send(decodeResponse(response));
+      const stored = this.#stored(completion.record.response);
+      if (run.hasStarted) run.replace(stored, reply.hold);
+      else reply.send(stored);
     } else if (run.hasStarted && completion.kind !== 'running') {
       run.respond(reply.hold);
       // A client that has heard of the failure and has no way to come back will begin anew.
       if (completion.kind === 'failed' && !reply.isTold && !reply.res.destroyed) await this.#forget();
     } else if (run.hasStarted) run.replace(reply.processing(), reply.hold);
     else reply.send(reply.processing());
+  }
+
+  /** Who may read it depends on who asks now. */
+  #stored(response = ''): AnswerHead {
+    const head = decodeResponse(response);
+    return this.#service.settings.cors ? unshared(head) : head;
   }
 
   #failure(error: UploadError) {

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/web';
+import { addVary } from '../headers/cors.ts';
 import { type AnswerHead, beside } from './answer.ts';
 
 // Between the web's `Request` and `Response` and the objects of `node:http`, for servers that only show the former.
@@ -76,6 +77,18 @@ export const sendResponse = async (res: ServerResponse, response: Response): Pro
   else await pipeline(Readable.fromWeb(response.body as ReadableStream), res);
 };
 
+/** A response with what is set on one of Node's, where it has not got that itself. */
+export const withHeaders = (response: Response, res: ServerResponse): Response => {
+  const set = Object.entries(res.getHeaders());
+  if (set.length === 0 || response.type === 'error') return response;
+  const copy = new Response(response.body, response); // the headers of some cannot be changed
+  for (const [name, value] of set) {
+    if (name === 'vary') copy.headers.set(name, addVary(copy.headers.get(name) ?? '', String(value)));
+    else if (!copy.headers.has(name)) copy.headers.set(name, String(value));
+  }
+  return copy;
+};
+
 type Content = ConstructorParameters<typeof Response>[0];
 
 type Callback = (error?: Error | null) => void;
@@ -147,6 +160,7 @@ export class FetchResponse extends ServerResponse {
   /** Private: the methods of a response that is captured are not its own for a while. */
   #begin(): void {
     if (this.#hasBegun || this.destroyed) return;
+    this.writeHead(this.statusCode); // as Node does; middleware may have put another in its place
     this.#hasBegun = true;
     const { statusCode: status, statusMessage } = this;
     const content = bodiless.has(status) ? null : (Readable.toWeb(this.#body) as unknown as Content);

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { UploadError } from '../errors.ts';
 import type { Store } from '../store.ts';
+import type { CorsOptions, CorsOrigins } from './cors.ts';
 import type { Hooks } from './hooks.ts';
 import type { StreamedUpload, Upload, UploadRequest } from './upload.ts';
 
@@ -65,8 +66,19 @@ export interface ResumableOptions extends Hooks {
    * too; false lets any request pass through.
    */
   readonly isUpload?: (req: IncomingMessage) => boolean | undefined;
-  /** The application's facts about a new upload. By default none. */
+  /**
+   * The application's facts about a new upload; `uploadMetadata` takes those its client sent as `Upload-Metadata`. By
+   * default none.
+   */
   readonly metadata?: (req: IncomingMessage) => Readonly<Record<string, string>>;
+  /**
+   * Lets pages of other origins upload, resume and read what they are answered: every response gets the fields of
+   * CORS that its origin is due, a request that passes through too, and where the application has not set them itself.
+   * Preflights (`OPTIONS`) are answered, before any hook: in a framework they have to come here, so the route has to
+   * take that method as well. By default, and with false, nothing is added: the application may see to it itself.
+   * @default undefined
+   */
+  readonly cors?: CorsOrigins | CorsOptions | false | undefined;
   /**
    * Whether 103 (Checkpoint) responses tell a client what is stored while it still sends: to those that ask
    * for them with `Prefer: checkpoint`, to all, or to none. Some clients and proxies take any 1xx for the
@@ -181,7 +193,7 @@ export interface ResumableOptions extends Hooks {
   readonly onError?: (error: unknown, facts: { readonly id?: string | undefined }) => void;
 }
 
-type Undefinable = 'keepCompletedMs' | keyof Hooks;
+type Undefinable = 'cors' | 'keepCompletedMs' | keyof Hooks;
 
 /** Every option with its default in place. */
 export type Settings = Required<Omit<ResumableOptions, Undefinable>> & Pick<ResumableOptions, Undefinable>;

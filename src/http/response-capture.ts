@@ -1,6 +1,7 @@
 import { type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { type AnswerHead, beside } from './answer.ts';
+import { headParts, setHead } from './header-pairs.ts';
 import { printHead } from './informational.ts';
 import { encodeResponse } from './stored-response.ts';
 
@@ -305,17 +306,8 @@ export class ResponseCapture implements Watched {
 
   #writeHead(status: number, rest: unknown[]): ServerResponse {
     const { res } = this;
-    const [reason, headers] =
-      typeof rest[0] === 'string' ? [rest[0], rest[1]] : [undefined, rest[0] ?? rest[1]];
-    assertStatus(status, reason);
-    res.statusCode = status;
-    if (reason !== undefined) res.statusMessage = reason;
-    const seen = new Set<string>();
-    for (const [name, value] of headerPairs(headers)) {
-      if (seen.has(name.toLowerCase())) res.appendHeader(name, value);
-      else res.setHeader(name, value);
-      seen.add(name.toLowerCase());
-    }
+    assertStatus(status, headParts(rest)[0]);
+    setHead(res, status, rest);
     this.#headWritten = true;
     return res;
   }
@@ -413,19 +405,3 @@ const assertStatus = (status: number, reason: string | undefined): void => {
 const names = <K extends string>(record: Readonly<Record<K, unknown>>): K[] => Object.keys(record) as K[];
 
 const isString = (value: unknown): value is string => typeof value === 'string';
-
-/** The three forms `writeHead` takes: an object, a flat list, a list of pairs. */
-const headerPairs = (headers: unknown): [string, string | string[]][] => {
-  if (headers === undefined || headers === null) return [];
-  const text = (value: unknown): string | string[] =>
-    Array.isArray(value) ? value.map(String) : String(value);
-  if (!Array.isArray(headers)) {
-    return Object.entries(headers)
-      .filter(([, value]) => value !== undefined)
-      .map(([name, value]) => [name, text(value)]);
-  }
-  if (Array.isArray(headers[0])) return headers.map(([name, value]) => [String(name), text(value)]);
-  const pairs: [string, string | string[]][] = [];
-  for (let i = 0; i + 1 < headers.length; i += 2) pairs.push([String(headers[i]), text(headers[i + 1])]);
-  return pairs;
-};

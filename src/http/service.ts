@@ -8,6 +8,8 @@ import { Engine } from '../engine.ts';
 import { unlessGone } from '../errors.ts';
 import type { Command, RequestHead } from '../protocol/dialect.ts';
 import { gears } from '../protocol/gears.ts';
+import { answer } from './answer.ts';
+import { corsPolicy, shareResponse } from './cors.ts';
 import { type Arrival, Exchange, type Service } from './exchange.ts';
 import { HandlerRun } from './handler-run.ts';
 import { statusOf, type UploadStatus } from './hooks.ts';
@@ -48,8 +50,9 @@ export interface UploadService {
   /** The request target as the application knows it, without the session parameter. */
   plainUrl(url: string): string;
   /**
-   * `pass` is called with a request that is no upload: it is the application's, untouched. Otherwise resolves when all
-   * is done for this request; a handler that has not been entered by then will not be.
+   * `pass` is called with a request that is no upload: it is the application's, untouched; its response has the fields
+   * of the option `cors`. Otherwise resolves when all is done for this request; a handler that has not been entered by
+   * then will not be.
    */
   serve(arrival: Arrival, pass: () => void): Promise<void> | undefined;
   /**
@@ -63,6 +66,7 @@ export interface UploadService {
 export const uploadService = (options: ResumableOptions): UploadService => {
   const all = settings(options);
   const { onComplete, onAbort } = all;
+  const cors = corsPolicy(all.cors);
   const engine = new Engine(all.store, {
     ...all,
     reserveBytes: reserve(all.responseBytes),
@@ -84,9 +88,14 @@ export const uploadService = (options: ResumableOptions): UploadService => {
   /** The last exchange of each connection that has not ended. */
   const last = new WeakMap<Socket, Promise<void>>();
   const serve = (arrival: Arrival, pass: () => void): Promise<void> | undefined => {
-    const { req } = arrival;
+    const { req, res } = arrival;
     let command: Command | undefined;
     try {
+      const permission = cors && shareResponse(cors, req, res);
+      if (permission !== undefined) {
+        answer(req, res, permission, all, arrival.awaitsContinue);
+        return Promise.resolve();
+      }
       command = service.dialect.command(head(arrival, all));
     } catch (error) {
       new Exchange(service, arrival).fail(error);

@@ -13,6 +13,7 @@ const problems: Readonly<Record<UploadErrorCode, readonly [status: number, reaso
     length_changed: [400, 'Bad Request', 'The length of the whole differs from the one stated before'],
     body_past_range: [400, 'Bad Request', 'The body went on past its range'],
     malformed_digest: [400, 'Bad Request', 'Repr-Digest cannot be read'],
+    malformed_metadata: [400, 'Bad Request', 'Upload-Metadata cannot be read'],
     malformed_name: [400, 'Bad Request', 'The upload cannot have this name'],
     digest_mismatch: [400, 'Bad Request', 'The content does not have the announced digest'],
     digest_conflict: [409, 'Conflict', 'Another representation was begun under this name'],

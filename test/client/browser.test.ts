@@ -5,7 +5,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Cut, cuttingProxy } from '../../bench/lib/cutting-proxy.ts';
 import type { Hooks } from '../../src/http/hooks.ts';
-import type { Handler } from '../../src/index.ts';
+import { type Handler, uploadMetadata } from '../../src/index.ts';
 import { buildInto, launchBrowser, servePage } from '../support/browser.ts';
 import { sha256 } from '../support/requests.ts';
 import { digestHandler, type Service, startService } from '../support/service.ts';
@@ -169,6 +169,68 @@ describe('in a browser', () => {
     expect(JSON.parse(body)).toEqual(whole);
     expect(uploads(other)).toHaveLength(1);
   });
+
+  inBrowser('an upload to another origin, with the option `cors`, is cut and resumes', async () => {
+    const { url, newPage, run } = await start();
+    const other = await startService('fs', { cors: [url], metadata: uploadMetadata });
+    const cuts: Cut[] = [600_000, 2_000_000, 2_100_000].map((afterBytes) => ({ afterBytes, means: 'rst' }));
+    const proxy = await cuttingProxy({ target: other.port, cuts });
+    const target = `http://127.0.0.1:${proxy.port}/upload`;
+    try {
+      const page = await newPage();
+      const { body, isTold } = await run<{ body: string; isTold: boolean }>(
+        page,
+        `let isTold = false;
+         const onProgress = ({ committed, total }) => { isTold ||= committed > 0 && committed < total; };
+         const told = { headers: { Authorization: 'Bearer x' }, metadata: { name: 'füm' } };
+         const options = { ...quick, ...told, onProgress, maxRequestBytes: 1_000_000 };
+         const { body } = await client.upload('${target}', file, options).result;
+         return { body: String(body), isTold };`,
+      );
+      expect(JSON.parse(body)).toEqual(whole);
+      expect(isTold).toBe(true); // it reads the Range of a 308
+      expect(proxy.stats.cuts).toBe(3);
+      expect(uploads(other)).toHaveLength(1);
+      expect(uploads(other)[0]?.headers).toMatchObject({ origin: url, authorization: 'Bearer x' });
+      const [id = ''] = await other.ids();
+      expect((await other.listener.find(id))?.metadata).toEqual({ name: 'füm' });
+      const post = `return fetch('${target}', { method: 'POST', body: 'x' }).then(() => 'read', ({ name }) => name);`;
+      expect(await run(page, post)).toBe('read');
+      await page.goto(url.replace('127.0.0.1', 'localhost')); // another origin, which is not listed
+      expect(await run(page, post)).toBe('TypeError');
+    } finally {
+      await context?.close();
+      await proxy.close();
+    }
+  });
+
+  for (const way of ['XMLHttpRequest', 'fetch']) {
+    inBrowser(`cookies go to another origin only if they are to, over ${way}`, async () => {
+      const { url, newPage, run } = await start();
+      const other = await startService('fs', { cors: { origins: [url], credentials: true } }, (req, res) => {
+        if (req.upload !== undefined) return digestHandler(req, res);
+        res.writeHead(204, { 'Set-Cookie': 'who=me; Path=/' }).end();
+      });
+      const target = `http://127.0.0.1:${other.port}/upload`;
+      const page = await newPage();
+      if (way === 'fetch') await page.evaluate('delete globalThis.XMLHttpRequest');
+      const send = (more: string): Promise<string> =>
+        run(
+          page,
+          `return String((await client.upload('${target}', file, { ...quick${more} }).result).body);`,
+        );
+      await run(page, `await fetch('${target}', { credentials: 'include' }); return 'set';`);
+      const cookies = new Set<string | undefined>();
+      other.server.on('request', ({ method, headers }) => {
+        if (method === 'POST') cookies.add(headers.cookie);
+      });
+      expect(JSON.parse(await send(''))).toEqual(whole);
+      expect([...cookies]).toEqual([undefined]);
+      cookies.clear();
+      expect(JSON.parse(await send(', withCredentials: true'))).toEqual(whole);
+      expect([...cookies]).toEqual(['who=me']);
+    });
+  }
 
   inBrowser('pause, resume and abort: nothing is left at the server', async () => {
     const { service, newPage, run } = await start();
