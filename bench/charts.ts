@@ -1,3 +1,5 @@
+import type { ClientResults } from './client-report.ts';
+import type { DownloadResults } from './download-report.ts';
 import type { ScheduleKey } from './interruption/schedules.ts';
 import type { withSummaries as interruptionWithSummaries } from './interruption-report.ts';
 import { nameOf as interruptionName } from './interruption-variants.ts';
@@ -18,6 +20,8 @@ export interface Recorded {
   readonly s3: ReturnType<typeof s3WithSummaries>;
   readonly interruption: ReturnType<typeof interruptionWithSummaries>;
   readonly steady: ReturnType<typeof steadyWithSummaries>;
+  readonly download: DownloadResults;
+  readonly client: ClientResults;
 }
 
 const bar = (label: string, value: number, low: number, high: number): Bar => ({
@@ -124,6 +128,41 @@ const steady = ({ streams }: Recorded['steady']): Chart | undefined => {
   };
 };
 
+const download = ({ summary, rangeBytes, trials }: Recorded['download']): Chart | undefined => {
+  const groups: BarGroup[] = [
+    {
+      title: `Random ranges of ${bytesText(rangeBytes)}`,
+      unit: 'requests/s',
+      bars: summary.flatMap(({ variant, medianRequests, minRequests = 0, maxRequests = 0 }) =>
+        medianRequests === undefined ? [] : bar(variant, medianRequests, minRequests, maxRequests),
+      ),
+    },
+    {
+      title: 'One stream',
+      unit: 'MiB/s',
+      bars: summary.flatMap(({ variant, medianMiBs, minMiBs = 0, maxMiBs = 0 }) =>
+        medianMiBs === undefined ? [] : bar(variant, medianMiBs, minMiBs, maxMiBs),
+      ),
+    },
+  ].filter(({ bars }) => bars.length > 0);
+  const description = `Requests and MiB per second by server, ${trials} trials each. ${whiskers}`;
+  return groups.length === 0
+    ? undefined
+    : { title: 'Downloads of a file in memory, over loopback', description, groups };
+};
+
+const client = ({ summary, sizeMiB, trials }: Recorded['client']): Chart => ({
+  title: `One upload of ${sizeMiB} MiB, by who sends it`,
+  description: `Throughput by client, ${trials} trials each. ${whiskers}`,
+  groups: [
+    {
+      title: 'Throughput',
+      unit: 'MiB/s',
+      bars: summary.map((one) => bar(one.variant, one.medianMiBs, one.minMiBs, one.maxMiBs)),
+    },
+  ],
+});
+
 type ChartOf = { readonly [Name in keyof Recorded]: (results: Recorded[Name]) => Chart | undefined };
 
-export const charts: ChartOf = { upload, stores, s3, interruption, steady };
+export const charts: ChartOf = { upload, stores, s3, interruption, steady, download, client };

@@ -1,12 +1,12 @@
+import { clientReport, summaries } from './client-report.ts';
+import { type Variant, variants } from './client-variants.ts';
 import { Child } from './lib/child.ts';
-import { times } from './lib/format.ts';
-import { describeMachine, machineLines } from './lib/machine.ts';
 import type { BenchOptions } from './lib/options.ts';
 import { primePageCache } from './lib/prime.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
 import { settle, withScratch } from './lib/scratch.ts';
-import { max, median, min } from './lib/stats.ts';
-import { markdownTable } from './lib/table.ts';
+import { inTurn } from './lib/trials.ts';
 import { chosenVariants } from './lib/variants.ts';
 
 // What does the library's client cost beside the least that can be done: the same bytes, written to sockets that know
@@ -17,40 +17,6 @@ const warmUpBytes = 8 * MiB;
 const primeSlackBytes = 512 * MiB;
 const startTimeoutMs = 20_000;
 const uploadTimeoutMs = 600_000;
-/** The share of the bare sockets' speed that the client is to reach. */
-const wantedShare = 0.85;
-
-interface Variant {
-  readonly key: string;
-  readonly name: string;
-  readonly bare: boolean;
-  readonly fromFile: boolean;
-  readonly connections: number;
-}
-
-const variants: readonly Variant[] = [1, 4].flatMap((connections) => {
-  const many = connections === 1 ? '1 connection' : `${connections} connections`;
-  return [
-    { key: `socket-${connections}`, name: `bare sockets, ${many}`, bare: true, fromFile: false, connections },
-    {
-      key: `memory-${connections}`,
-      name: `upload(Buffer), ${many}`,
-      bare: false,
-      fromFile: false,
-      connections,
-    },
-    { key: `file-${connections}`, name: `upload(path), ${many}`, bare: false, fromFile: true, connections },
-  ];
-});
-
-interface Trial {
-  readonly variant: string;
-  readonly trial: number;
-  readonly elapsedMs: number;
-  /** The client's own. */
-  readonly cpuSeconds: number;
-}
-
 interface Uploaded {
   readonly elapsedMs: number;
   readonly cpuSeconds: number;
@@ -88,48 +54,20 @@ const measure = async (variant: Variant, directory: string, size: number): Promi
   }
 };
 
-const report = (trials: readonly Trial[], chosen: readonly Variant[], sizeMiB: number): string => {
-  const speeds = (key: string): number[] =>
-    trials.filter(({ variant }) => variant === key).map(({ elapsedMs }) => (sizeMiB / elapsedMs) * 1000);
-  const rows = chosen.map(({ key, name, connections }) => {
-    const own = speeds(key);
-    const cpu = median(trials.filter(({ variant }) => variant === key).map(({ cpuSeconds }) => cpuSeconds));
-    const share = median(own) / median(speeds(`socket-${connections}`));
-    return [
-      name,
-      median(own).toFixed(0),
-      `${min(own).toFixed(0)}–${max(own).toFixed(0)}`,
-      ((cpu * 1024) / sizeMiB).toFixed(2),
-      Number.isNaN(share) ? '' : times(share),
-    ];
-  });
-  return markdownTable(['client', 'MiB/s', 'spread', 'its CPU s/GiB', '/ bare sockets'], rows);
-};
-
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
-  const trialCount = options.trials ?? (options.quick ? 2 : 5);
+  const trials = options.trials ?? (options.quick ? 2 : 5);
   const sizeMiB = options.sizeMiB ?? (options.quick ? 256 : 1024);
-  const trials: Trial[] = [];
-  const date = new Date().toISOString();
+  const startedAt = new Date();
   await settle();
-  for (let trial = 1; trial <= trialCount; trial++) {
-    for (const variant of chosen) {
-      process.stderr.write(`client: trial ${trial}/${trialCount}, ${variant.name}\n`);
-      const { elapsedMs, cpuSeconds } = await withScratch((directory) =>
-        measure(variant, directory, sizeMiB * MiB),
-      );
-      trials.push({ variant: variant.key, trial, elapsedMs, cpuSeconds });
-    }
-  }
-  console.log(
-    `One upload of ${sizeMiB} MiB over loopback to this library's server (fs, 'process'); medians of ${trialCount} ` +
-      `trials, all variants interleaved. The aim is ${times(wantedShare)} of bare sockets.\n`,
+  const raw = await inTurn('client', chosen, trials, (variant) =>
+    withScratch(async (directory) => {
+      const { elapsedMs, cpuSeconds } = await measure(variant, directory, sizeMiB * MiB);
+      return { variant: variant.name, elapsedMs, cpuSeconds };
+    }),
   );
-  console.log(report(trials, chosen, sizeMiB));
-  const machine = describeMachine();
-  console.log(`\n${machineLines(machine).join('  \n')}  \n${date.slice(0, 10)}, \`${options.command}\``);
-  if (!options.json) return;
-  const conditions = { machine, date, command: options.command, sizeMiB, trials: trialCount };
-  console.log(`\nraw trials: ${await writeResults('client', { ...conditions, raw: trials })}`);
+  const conditions = { ...(await conditionsOf(options.command, startedAt)), sizeMiB, trials };
+  const results = { ...conditions, summary: summaries(raw, sizeMiB), raw };
+  console.log(clientReport(results));
+  if (options.json) console.log(`\nraw trials: ${await writeResults('client', results)}`);
 };

@@ -1,6 +1,6 @@
 import { nameOf } from './download-variants.ts';
 import { milliseconds, times } from './lib/format.ts';
-import { type Machine, machineLines } from './lib/machine.ts';
+import { type Conditions as RunConditions, reportHead } from './lib/report.ts';
 import { max, median, min, ratio } from './lib/stats.ts';
 import { markdownTable } from './lib/table.ts';
 import { type Target, targetLine } from './lib/targets.ts';
@@ -30,16 +30,19 @@ export interface Trials {
   readonly ranges: readonly RangesTrial[];
 }
 
-export interface Conditions {
-  readonly machine: Machine;
-  readonly date: string;
-  readonly command: string;
+export interface Conditions extends RunConditions {
   readonly sizeMiB: number;
   readonly trials: number;
   readonly seconds: number;
   readonly connections: number;
   readonly rangeCount: number;
   readonly rangeBytes: number;
+}
+
+/** What a run records. */
+export interface DownloadResults extends Conditions {
+  readonly summary: readonly Summary[];
+  readonly raw: Trials;
 }
 
 export interface Summary {
@@ -148,10 +151,9 @@ export const rangesTable = (all: readonly Summary[]): string =>
       ]),
   );
 
-export const downloadReport = (conditions: Conditions, trials: Trials): string => {
-  const all = summaries(trials, conditions.sizeMiB);
-  const { rangeCount, rangeBytes, connections, seconds } = conditions;
-  const stream = [`### one stream of ${conditions.sizeMiB} MiB`, '', streamTable(all), ''];
+export const downloadReport = (results: DownloadResults): string => {
+  const { rangeCount, rangeBytes, connections, seconds, summary: all, raw } = results;
+  const stream = [`### one stream of ${results.sizeMiB} MiB`, '', streamTable(all), ''];
   const ranges = [
     `### ${rangeCount} random ranges of ${rangeBytes} bytes, in turn, over ${connections} connections for ${seconds} s`,
     '',
@@ -159,15 +161,11 @@ export const downloadReport = (conditions: Conditions, trials: Trials): string =
     '',
   ];
   return [
-    '## download: a file from the page cache over loopback',
+    ...reportHead('download: a file from the page cache over loopback', results),
     '',
-    ...machineLines(conditions.machine),
-    `Date: ${conditions.date}`,
-    `Command: ${conditions.command}`,
-    '',
-    ...(trials.stream.length > 0 ? stream : []),
-    ...(trials.ranges.length > 0 ? ranges : []),
-    `${conditions.trials} trials each, interleaved, a fresh server per trial. Figures and CPU (the server's, user + system)`,
+    ...(raw.stream.length > 0 ? stream : []),
+    ...(raw.ranges.length > 0 ? ranges : []),
+    `${results.trials} trials each, interleaved, a fresh server per trial. Figures and CPU (the server's, user + system)`,
     'are medians, spread is min–max, peak RSS is the highest of all trials.',
     '',
     '### targets',

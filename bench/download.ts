@@ -1,15 +1,16 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { downloadReport, type RangesTrial, type StreamTrial, summaries } from './download-report.ts';
+import { type DownloadResults, downloadReport, type RangesTrial, summaries } from './download-report.ts';
 import { type Variant, variants } from './download-variants.ts';
 import { askFor } from './lib/ask.ts';
 import { Child } from './lib/child.ts';
-import { describeMachine } from './lib/machine.ts';
 import type { BenchOptions } from './lib/options.ts';
 import { chosenParts } from './lib/parts.ts';
 import { seededRandom } from './lib/random.ts';
+import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
 import { settle, withScratch } from './lib/scratch.ts';
+import { inTurn } from './lib/trials.ts';
 import { askUsage, cpuSeconds } from './lib/usage.ts';
 import { chosenVariants } from './lib/variants.ts';
 
@@ -112,58 +113,50 @@ const measureRanges = async (server: Child, client: Child, { port, starts, secon
 export const run = async (options: BenchOptions): Promise<void> => {
   const chosen = chosenVariants(variants, options.variants);
   const wanted = new Set(chosenParts(options.parts, { all: parts }));
-  const trialCount = options.trials ?? (options.quick ? 2 : 5);
+  const trials = options.trials ?? (options.quick ? 2 : 5);
   const sizeMiB = options.sizeMiB ?? (options.quick ? 128 : 1024);
   const seconds = options.durationSeconds ?? (options.quick ? 1 : 8);
   const size = sizeMiB * MiB;
   const random = seededRandom(seed);
   const starts = Array.from({ length: rangeCount }, () => random.below(size - rangeBytes));
   const startedAt = new Date();
-  const stream: StreamTrial[] = [];
-  const ranges: RangesTrial[] = [];
+  const withFile = <T>(measure: (directory: string, path: string) => Promise<T>): Promise<T> =>
+    withScratch(async (directory) => {
+      const path = join(directory, 'file');
+      await writeFile(path, size);
+      return measure(directory, path);
+    });
   await settle();
-  await withScratch(async (directory) => {
-    const path = join(directory, 'file');
-    await writeFile(path, size);
-    // Round-robin: whatever slows the machine down for a minute then slows every variant down alike.
-    for (let trial = 1; trial <= trialCount; trial++) {
-      for (const variant of chosen) {
-        process.stderr.write(`download: trial ${trial}/${trialCount}, ${variant.name}\n`);
-        const facts = { trial, variant: variant.name };
-        await warm(path);
-        if (wanted.has('stream')) {
-          const measured = await withServer(variant, directory, (server, client, port) =>
-            measureStream(server, client, { port, size, starts, seconds }),
-          );
-          stream.push({ ...facts, ...measured });
-        }
-        if (wanted.has('ranges')) {
-          const measured = await withServer(variant, directory, (server, client, port) =>
-            measureRanges(server, client, { port, size, starts, seconds }),
-          );
-          ranges.push({ ...facts, ...measured });
-        }
-      }
-    }
+  const raw = await withFile(async (directory, path) => {
+    const measured = async <T>(
+      part: Part,
+      measure: (server: Child, client: Child, load: Load) => Promise<T>,
+    ) =>
+      !wanted.has(part)
+        ? []
+        : inTurn(`download: ${part}`, chosen, trials, async (variant) => {
+            await warm(path);
+            return withServer(variant, directory, async (server, client, port) => ({
+              variant: variant.name,
+              ...(await measure(server, client, { port, size, starts, seconds })),
+            }));
+          });
+    return {
+      stream: await measured('stream', measureStream),
+      ranges: await measured('ranges', measureRanges),
+    };
   });
-  const conditions = {
-    machine: describeMachine(),
-    date: startedAt.toISOString(),
-    command: options.command,
+  const results: DownloadResults = {
+    ...(await conditionsOf(options.command, startedAt)),
     sizeMiB,
-    trials: trialCount,
+    trials,
     seconds,
     connections,
     rangeCount,
     rangeBytes,
+    summary: summaries(raw, sizeMiB),
+    raw,
   };
-  console.log(downloadReport(conditions, { stream, ranges }));
-  if (options.json) {
-    const file = await writeResults('download', {
-      ...conditions,
-      summary: summaries({ stream, ranges }, sizeMiB),
-      raw: { stream, ranges },
-    });
-    console.log(`\nraw trials: ${file}`);
-  }
+  console.log(downloadReport(results));
+  if (options.json) console.log(`\nraw trials: ${await writeResults('download', results)}`);
 };

@@ -1,4 +1,6 @@
 import { charts, type Recorded } from './charts.ts';
+import { clientTable } from './client-report.ts';
+import { rangesTable as downloadRanges, streamTable as downloadStream } from './download-report.ts';
 import { cutsTable } from './interruption/cuts-report.ts';
 import { type ScheduleKey, titleOf } from './interruption/schedules.ts';
 import { soakTable } from './interruption/soak-report.ts';
@@ -180,9 +182,29 @@ const steady = ({ streams, answers, slow, fairness, ranges }: Recorded['steady']
       ]),
 ];
 
+const download = (results: Recorded['download']): Paragraphs => {
+  const { summary, raw, sizeMiB, rangeCount, rangeBytes, connections, trials, seconds } = results;
+  return [
+    ...(raw.ranges.length === 0
+      ? []
+      : [
+          `${count(rangeCount)} random ranges of ${bytesText(rangeBytes)} of a file of ${bytesText(sizeMiB * 2 ** 20)}, in turn, over ${connections} connections; medians of ${trials} trials of ${seconds} s.`,
+          downloadRanges(summary),
+        ]),
+    ...(raw.stream.length === 0
+      ? []
+      : [`The whole of it, over one connection; medians of ${trials} trials.`, downloadStream(summary)]),
+  ];
+};
+
+const client = ({ summary, sizeMiB, trials }: Recorded['client']): Paragraphs => [
+  `One upload of ${bytesText(sizeMiB * 2 ** 20)} over loopback to this library's server (fs, 'process'), by its client and by bare\nsockets that know where their bytes go; medians of ${trials} trials.`,
+  clientTable(summary),
+];
+
 type Sections = { readonly [Name in keyof Recorded]: (results: Recorded[Name]) => Paragraphs };
 
-const sections: Sections = { upload, stores, s3, interruption, steady };
+const sections: Sections = { upload, stores, s3, interruption, steady, download, client };
 
 const titles: Readonly<Record<keyof Recorded, string>> = {
   upload: 'One stream',
@@ -190,6 +212,8 @@ const titles: Readonly<Record<keyof Recorded, string>> = {
   s3: 'Into a bucket',
   interruption: 'Over connections that are cut',
   steady: 'Streams, slow clients, pieces',
+  download: 'Downloads',
+  client: 'The client',
 };
 
 /** In the order in which README shows them. */

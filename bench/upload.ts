@@ -5,6 +5,7 @@ import { primePageCache } from './lib/prime.ts';
 import { conditionsOf } from './lib/report.ts';
 import { writeResults } from './lib/results.ts';
 import { allocatedBytes, settle, withScratch } from './lib/scratch.ts';
+import { inTurn } from './lib/trials.ts';
 import { askUsage, cpuSeconds } from './lib/usage.ts';
 import { chosenVariants } from './lib/variants.ts';
 import { summaries, type Trial, uploadReport } from './upload-report.ts';
@@ -76,16 +77,10 @@ export const run = async (options: BenchOptions): Promise<void> => {
   const trialCount = options.trials ?? (options.quick ? 2 : 5);
   const sizeMiB = options.sizeMiB ?? (options.quick ? 256 : 1024);
   const startedAt = new Date();
-  const trials: Trial[] = [];
   await settle();
-  // Round-robin: whatever slows the machine down for a minute then slows every variant down alike.
-  for (let trial = 1; trial <= trialCount; trial++) {
-    for (const variant of chosen) {
-      process.stderr.write(`upload: trial ${trial}/${trialCount}, ${variant.name}\n`);
-      const measured = await withScratch((directory) => measure(variant, directory, sizeMiB * MiB));
-      trials.push({ trial, ...measured });
-    }
-  }
+  const trials = await inTurn('upload', chosen, trialCount, (variant) =>
+    withScratch((directory) => measure(variant, directory, sizeMiB * MiB)),
+  );
   const conditions = {
     ...(await conditionsOf(options.command, startedAt)),
     sizeMiB,

@@ -4,7 +4,7 @@ import { Child } from '../lib/child.ts';
 import { randomBytes, uncut } from '../lib/cut-schedules.ts';
 import { type InterruptionStats, interruptingProxy } from '../lib/interrupting-proxy.ts';
 import { type Random, seededRandom } from '../lib/random.ts';
-import { settle } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import { countStored } from '../stores/stored.ts';
 import type { Variant } from '../stores-variants.ts';
 import type { SmallCutsResults, SmallCutsTrial } from './small-report.ts';
@@ -87,17 +87,8 @@ export const measureSmallCuts = async (
   random: Random,
   { trials, seconds }: { readonly trials: number; readonly seconds: number },
 ): Promise<SmallCutsResults> => {
-  const raw: SmallCutsTrial[] = [];
-  for (let trial = 1; trial <= trials; trial++) {
-    for (const variant of variants) {
-      process.stderr.write(`interruption: small uploads, trial ${trial}/${trials}, ${variant.name}\n`);
-      try {
-        raw.push({ trial, ...(await measure(variant, await fresh(), random, seconds)) });
-      } catch (error) {
-        throw new Error(`${variant.name}: no figure`, { cause: error });
-      }
-      await settle();
-    }
-  }
+  const raw = await inTurn('interruption: small uploads', variants, trials, async (variant) =>
+    measure(variant, await fresh(), random, seconds),
+  );
   return { contentBytes, connections, meanBytes, seconds, trials, raw };
 };

@@ -1,11 +1,9 @@
 // The load of many small requests: autocannon, in this process of its own.
 import { request } from 'node:http';
-import autocannon from 'autocannon';
 import { length, pathOf } from './names.js';
+import { shoot } from './shooting.js';
 import { answerHarness } from './support.js';
 
-/** How soon it notices that its time is up: its default of a second would be added to every run. */
-const sampleMs = 100;
 const knownSamples = 8;
 
 const anyOf = (uploads) => pathOf(Math.floor(Math.random() * uploads));
@@ -66,40 +64,10 @@ const assertKnown = async (port, uploads) => {
   }
 };
 
-const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
-
-const fire = async ({ port, protocol, connections, seconds, body = '', uploads = 0, isCut = false }) => {
+const fire = async (load) => {
+  const { port, protocol, body = '', uploads = 0 } = load;
   if (protocol === 'query') await assertKnown(port, uploads);
-  const plan = protocols[protocol]({ body: Buffer.from(body, 'base64'), uploads });
-  const run = autocannon({
-    url: `http://127.0.0.1:${port}`,
-    connections,
-    duration: seconds,
-    sampleInt: sampleMs,
-    requests: [plan.request],
-    verifyBody: (text) => text === plan.answer,
-  });
-  // Its own histogram knows whole milliseconds only.
-  const latencies = [];
-  run.on('response', (_client, _status, _bytes, ms) => latencies.push(ms));
-  const { requests, statusCodeStats, errors, timeouts, mismatches, start, finish } = await run;
-  const answered = statusCodeStats[plan.status]?.count ?? 0;
-  // It reconnects in silence where a server hangs up: a request so lost is one sent and never answered.
-  const lost = requests.sent - latencies.length - connections;
-  const wrong = latencies.length - answered;
-  const isBroken = !isCut && (errors > 0 || lost > 0);
-  if (answered === 0 || wrong > 0 || timeouts > 0 || mismatches > 0 || isBroken) {
-    const facts = { answered, statuses: statusCodeStats, errors, timeouts, mismatches, lost };
-    throw new Error(`not every answer was ${plan.status} ${plan.answer}: ${JSON.stringify(facts)}`);
-  }
-  latencies.sort((a, b) => a - b);
-  return {
-    answered,
-    sent: requests.sent,
-    seconds: (finish - start) / 1000,
-    p50Ms: quantile(latencies, 0.5),
-    p99Ms: quantile(latencies, 0.99),
-  };
+  return shoot(load, protocols[protocol]({ body: Buffer.from(body, 'base64'), uploads }));
 };
 
 answerHarness({ fire });

@@ -3,7 +3,7 @@ import { askFor } from '../lib/ask.ts';
 import { type Fired, fire, startCannon } from '../lib/cannon.ts';
 import { Child } from '../lib/child.ts';
 import { seededRandom } from '../lib/random.ts';
-import { settle } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import { askUsage, cpuSeconds } from '../lib/usage.ts';
 import { namedServerOf, type Variant } from '../steady-variants.ts';
 import {
@@ -97,13 +97,8 @@ export const measureAnswers = async (
   fresh: () => Promise<string>,
   { trials, seconds }: AnswersPlan,
 ): Promise<AnswersResults> => {
-  const raw: AnswersTrial[] = [];
-  for (let trial = 1; trial <= trials; trial++) {
-    for (const variant of variants) {
-      process.stderr.write(`steady: answers, trial ${trial}/${trials}, ${variant.name}\n`);
-      for (const row of await measure(variant, await fresh(), seconds)) raw.push({ trial, ...row });
-      await settle();
-    }
-  }
+  const raw = await inTurn('steady: answers', variants, trials, async (variant) =>
+    measure(variant, await fresh(), seconds),
+  );
   return { trials, seconds, contentBytes, connections, openUploads, finishedUploads, raw };
 };

@@ -2,7 +2,7 @@ import { askFor } from '../lib/ask.ts';
 import { fire, startCannon } from '../lib/cannon.ts';
 import { Child } from '../lib/child.ts';
 import { seededRandom } from '../lib/random.ts';
-import { settle } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import { namedServerOf, type Variant } from '../steady-variants.ts';
 import type { FairnessPlan, FairnessResults, FairnessTrial } from './fairness-report.ts';
 
@@ -59,17 +59,8 @@ export const measureFairness = async (
   fresh: () => Promise<string>,
   plan: FairnessPlan,
 ): Promise<FairnessResults> => {
-  const raw: FairnessTrial[] = [];
-  for (let trial = 1; trial <= plan.trials; trial++) {
-    for (const variant of variants) {
-      process.stderr.write(`steady: fairness, trial ${trial}/${plan.trials}, ${variant.name}\n`);
-      try {
-        raw.push({ trial, ...(await measure(variant, await fresh(), plan)) });
-      } catch (error) {
-        throw new Error(`${variant.name}: no figure`, { cause: error });
-      }
-      await settle();
-    }
-  }
+  const raw = await inTurn('steady: fairness', variants, plan.trials, async (variant) =>
+    measure(variant, await fresh(), plan),
+  );
   return { ...plan, contentBytes, everyMs, raw };
 };

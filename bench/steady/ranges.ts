@@ -1,7 +1,7 @@
 import { askFor } from '../lib/ask.ts';
 import { Child } from '../lib/child.ts';
-import { settle } from '../lib/scratch.ts';
 import { max, min, quantile } from '../lib/stats.ts';
+import { inTurn } from '../lib/trials.ts';
 import type { StoreKind } from '../steady-variants.ts';
 import { namedServer } from '../stores-variants.ts';
 import type { RangesPlan, RangesResults, RangesTrial } from './ranges-report.ts';
@@ -87,13 +87,9 @@ export const measureRanges = async (
   fresh: () => Promise<string>,
   plan: RangesPlan,
 ): Promise<RangesResults> => {
-  const raw: RangesTrial[] = [];
-  for (let trial = 1; trial <= plan.trials; trial++) {
-    for (const store of stores) {
-      process.stderr.write(`steady: ranges, trial ${trial}/${plan.trials}, ${store}\n`);
-      for (const row of await measure(store, await fresh(), plan)) raw.push({ trial, ...row });
-      await settle();
-    }
-  }
+  const cases = stores.map((name) => ({ name }));
+  const raw = await inTurn('steady: ranges', cases, plan.trials, async ({ name }) =>
+    measure(name, await fresh(), plan),
+  );
   return { ...plan, raw };
 };

@@ -1,8 +1,8 @@
 import { openFilesLimit } from '../lib/open-files.ts';
-import { settle } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import type { StoreKind } from '../steady-variants.ts';
 import { measureSlowOnce } from '../stores/slow.ts';
-import type { SlowCount, SteadySlowPlan, SteadySlowResults, SteadySlowTrial } from './slow-report.ts';
+import type { SlowCount, SteadySlowPlan, SteadySlowResults } from './slow-report.ts';
 
 // Ten thousand uploads that trickle in: what does each of them hold of the server's memory?
 
@@ -24,19 +24,10 @@ export const measureSteadySlow = async (
   const counts: SlowCount[] = loads.flatMap((load) =>
     stores.map((store) => ({ ...load, store, uploads: possible(load.wanted, store, limit) })),
   );
-  const raw: SteadySlowTrial[] = [];
-  for (let trial = 1; trial <= trials; trial++) {
-    for (const { store, wanted, ...load } of counts) {
-      const where = `${load.uploads} slow uploads, trial ${trial}/${trials}, ${store}`;
-      process.stderr.write(`steady: ${where}\n`);
-      try {
-        const measured = await measureSlowOnce(store, await fresh(), load);
-        raw.push({ trial, wanted, ...measured });
-      } catch (error) {
-        throw new Error(`${where}: no figure`, { cause: error });
-      }
-      await settle();
-    }
-  }
+  const cases = counts.map((count) => ({ ...count, name: `${count.uploads} in ${count.store}` }));
+  const raw = await inTurn('steady: slow uploads', cases, trials, async ({ store, wanted, ...load }) => ({
+    wanted,
+    ...(await measureSlowOnce(store, await fresh(), load)),
+  }));
   return { trials, counts, ...(limit !== undefined && { openFilesLimit: limit }), raw };
 };

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { askFor } from '../lib/ask.ts';
 import { Child } from '../lib/child.ts';
 import { primePageCache } from '../lib/prime.ts';
-import { allocatedBytes, emptyFiles, settle } from '../lib/scratch.ts';
+import { allocatedBytes, emptyFiles } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import { askUsage, cpuSeconds } from '../lib/usage.ts';
 import type { Variant } from '../steady-variants.ts';
 import { countStored } from '../stores/stored.ts';
@@ -90,23 +91,17 @@ export const measureStreams = async (
   fresh: () => Promise<string>,
   plan: StreamsPlan,
 ): Promise<StreamsResults> => {
-  const raw: StreamsTrial[] = [];
-  for (let trial = 1; trial <= plan.trials; trial++) {
-    for (const cell of plan.cells) {
-      // Round-robin: whatever slows the machine down for a minute then slows every variant down alike.
-      for (const variant of variants) {
-        const where = `${cell.streams} × ${cell.bytes} bytes, trial ${trial}/${plan.trials}, ${variant.name}`;
-        process.stderr.write(`steady: streams, ${where}\n`);
-        const directory = await fresh();
-        try {
-          raw.push({ trial, ...(await measure(variant, directory, cell, plan)) });
-        } catch (error) {
-          throw new Error(`${where}: no figure`, { cause: error });
-        }
-        await emptyFiles(directory);
-        await settle();
-      }
-    }
-  }
+  const cases = plan.cells.flatMap((cell) =>
+    variants.map((variant) => {
+      const name = `${cell.streams} × ${cell.bytes} bytes, ${variant.name}`;
+      return { cell, variant, name };
+    }),
+  );
+  const raw = await inTurn('steady: streams', cases, plan.trials, async ({ cell, variant }) => {
+    const directory = await fresh();
+    const measured = await measure(variant, directory, cell, plan);
+    await emptyFiles(directory);
+    return measured;
+  });
   return { ...plan, raw };
 };

@@ -1,6 +1,6 @@
 import { askFor } from '../lib/ask.ts';
 import { Child } from '../lib/child.ts';
-import { settle } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import { askUsage, cpuSeconds } from '../lib/usage.ts';
 import { namedServer, type StoreKind } from '../stores-variants.ts';
 import type { SlowLoad, SlowResults, SlowTrial } from './slow-report.ts';
@@ -67,13 +67,9 @@ export const measureSlow = async (
   fresh: () => Promise<string>,
   plan: SlowPlan,
 ): Promise<SlowResults> => {
-  const raw: SlowTrial[] = [];
-  for (let trial = 1; trial <= plan.trials; trial++) {
-    for (const store of stores) {
-      process.stderr.write(`stores: slow uploads, trial ${trial}/${plan.trials}, ${store}\n`);
-      raw.push({ trial, ...(await measureSlowOnce(store, await fresh(), plan)) });
-      await settle();
-    }
-  }
+  const cases = stores.map((name) => ({ name }));
+  const raw = await inTurn('stores: slow uploads', cases, plan.trials, async ({ name }) =>
+    measureSlowOnce(name, await fresh(), plan),
+  );
   return { ...plan, raw };
 };

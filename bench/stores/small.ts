@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fire, startCannon } from '../lib/cannon.ts';
 import { Child } from '../lib/child.ts';
 import { seededRandom } from '../lib/random.ts';
-import { settle } from '../lib/scratch.ts';
+import { inTurn } from '../lib/trials.ts';
 import { askUsage, cpuSeconds } from '../lib/usage.ts';
 import type { Variant } from '../stores-variants.ts';
 import type { SmallResults, SmallTrial } from './small-report.ts';
@@ -67,18 +67,8 @@ export const measureSmall = async (
   fresh: () => Promise<string>,
   { trials, seconds }: { readonly trials: number; readonly seconds: number },
 ): Promise<SmallResults> => {
-  const raw: SmallTrial[] = [];
-  // Round-robin: whatever slows the machine down for a minute then slows every variant down alike.
-  for (let trial = 1; trial <= trials; trial++) {
-    for (const variant of variants) {
-      process.stderr.write(`stores: small uploads, trial ${trial}/${trials}, ${variant.name}\n`);
-      try {
-        raw.push({ trial, ...(await measure(variant, await fresh(), seconds)) });
-      } catch (error) {
-        throw new Error(`${variant.name}: no figure`, { cause: error });
-      }
-      await settle();
-    }
-  }
+  const raw = await inTurn('stores: small uploads', variants, trials, async (variant) =>
+    measure(variant, await fresh(), seconds),
+  );
   return { contentBytes, connections, warmUpSeconds, seconds, trials, raw };
 };

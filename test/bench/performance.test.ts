@@ -6,7 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { Recorded } from '../../bench/charts.ts';
+import { clientReport, summaries as clientSummaries } from '../../bench/client-report.ts';
+import { downloadReport, summaries as downloadSummaries } from '../../bench/download-report.ts';
+import { nameOf as downloadName } from '../../bench/download-variants.ts';
 import { onlyColumns } from '../../bench/lib/table.ts';
+import { inTurn } from '../../bench/lib/trials.ts';
 import { performanceText, withPerformance } from '../../bench/performance.ts';
 import { withSummaries } from '../../bench/steady-report.ts';
 import { summaries } from '../../bench/upload-report.ts';
@@ -59,6 +63,98 @@ const steady: Recorded['steady'] = withSummaries({
   },
 });
 
+const clientRaw = [
+  { trial: 1, variant: 'bare sockets, 1 connection', elapsedMs: 1000, cpuSeconds: 0.5 },
+  { trial: 1, variant: 'ours, upload(path), 1 connection', elapsedMs: 1250, cpuSeconds: 1 },
+  { trial: 1, variant: 'ours, upload(path), 4 connections', elapsedMs: 900, cpuSeconds: 1 },
+];
+
+const client: Recorded['client'] = {
+  ...conditions,
+  command: 'npm run bench -- client --json',
+  sizeMiB: 512,
+  trials: 1,
+  summary: clientSummaries(clientRaw, 512),
+  raw: clientRaw,
+};
+
+const downloadRaw = {
+  stream: [],
+  ranges: [
+    {
+      trial: 1,
+      variant: downloadName('ours'),
+      answered: 1300,
+      seconds: 1,
+      p50Ms: 1,
+      p99Ms: 2,
+      cpuSeconds: 1,
+    },
+    {
+      trial: 1,
+      variant: downloadName('send'),
+      answered: 1000,
+      seconds: 1,
+      p50Ms: 1,
+      p99Ms: 2,
+      cpuSeconds: 1,
+    },
+  ],
+};
+
+const download: Recorded['download'] = {
+  ...conditions,
+  command: 'npm run bench -- download --json --part ranges',
+  sizeMiB: 1024,
+  trials: 1,
+  seconds: 1,
+  connections: 32,
+  rangeCount: 1000,
+  rangeBytes: 4096,
+  summary: downloadSummaries(downloadRaw, 1024),
+  raw: downloadRaw,
+};
+
+describe('the reports on client and download', () => {
+  test('hold the client against as many bare sockets, and nothing against none', () => {
+    const lines = clientReport(client).split('\n');
+    expect(lines).toContain('- MISSED: ours, upload(path), 1 connection / bare sockets >= 0.85x (0.80x)');
+    expect(lines).toContain('- not measured: ours, upload(path), 4 connections / bare sockets >= 0.85x');
+    const [row] = lines.filter((line) => line.startsWith('| ours, upload(path), 1'));
+    expect(row?.split('|').map((cell) => cell.trim())).toEqual([
+      '',
+      'ours, upload(path), 1 connection',
+      '410',
+      '410–410',
+      '2.00',
+      '0.80x',
+      '',
+    ]);
+  });
+
+  test('hold downloads against each peer that was measured', () => {
+    const lines = downloadReport(download).split('\n');
+    expect(lines).toContain('- met: 4 KiB ranges a second, ours / send >= 1.20x (1.30x)');
+    expect(lines).toContain('- not measured: one stream, ours / send >= 1.00x');
+  });
+});
+
+test('trials are made in turn, each row with its number, and one that fails fails all', async () => {
+  const order: string[] = [];
+  const cases = [{ name: 'a' }, { name: 'b' }];
+  const rows = await inTurn('test', cases, 2, async ({ name }) => {
+    order.push(name);
+    return name === 'a' ? { name } : [{ name }, { name: `${name}${name}` }];
+  });
+  expect(order).toEqual(['a', 'b', 'a', 'b']);
+  expect(rows.map(({ trial, name }) => `${trial}${name}`)).toEqual(['1a', '1b', '1bb', '2a', '2b', '2bb']);
+  const cause = new Error('no');
+  await expect(inTurn('test', cases, 2, () => Promise.reject(cause))).rejects.toMatchObject({
+    message: 'test, trial 1/2, a: no figure',
+    cause,
+  });
+});
+
 describe("README's performance section", () => {
   test('is made of what was recorded, each part with its origin and its chart', () => {
     const text = performanceText({ upload });
@@ -74,6 +170,14 @@ describe("README's performance section", () => {
     expect(text).not.toContain('.svg');
     expect(text).toContain('fs was measured with 6,633 instead of 10,000');
     expect(text).toContain('20,000 files open');
+  });
+
+  test('shows of client and downloads what was measured', () => {
+    const text = performanceText({ client, download });
+    expect(text).toContain('![One upload of 512 MiB, by who sends it](bench/results/client.svg)');
+    expect(text).toContain('1,000 random ranges of 4 KiB');
+    expect(text).not.toContain('The whole of it');
+    expect(text).toMatch(/\| ours, upload\(path\), 1 connection +\| +410 \| .* 0\.80x \|/);
   });
 
   test('is empty where nothing was recorded', () => {
