@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { serve, uploadEntity } from './download.ts';
 import { UploadError } from './errors.ts';
+import type { ContentDisposition } from './headers/content-disposition.ts';
 import type { ResumableOptions } from './http/options.ts';
 import type { UploadRequest } from './http/upload.ts';
 import { type ResumableListener, resumable } from './http.ts';
+import type { UploadRecord } from './store.ts';
 
 // The server behind `npm start`: an ordinary handler that takes files and gives them back.
 //
@@ -37,10 +39,15 @@ export const uploadServer = (options: Omit<ResumableOptions, 'identify' | 'isUpl
   return resumable({ ...options, identify, isUpload }, async (req, res) => {
     if (req.upload !== undefined) return receive(req, res);
     const id = /^\/files\/([A-Za-z0-9_-]{1,64})$/.exec(req.url ?? '')?.[1];
-    if (id !== undefined) return void (await serve(req, res, uploadEntity(options.store, id, options)));
+    if (id !== undefined)
+      return void (await serve(req, res, uploadEntity(options.store, id, { ...options, disposition })));
     reply(res, route.test(req.url ?? '') ? 405 : 404);
   });
 };
+
+/** To be saved under the name its sender gave it. */
+const disposition = ({ filename }: UploadRecord['metadata']): ContentDisposition | undefined =>
+  filename === undefined ? undefined : { type: 'attachment', filename };
 
 /** Reads the complete body, as any handler would. */
 const receive = async (req: UploadRequest, res: ServerResponse): Promise<void> => {

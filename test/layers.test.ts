@@ -15,7 +15,7 @@ const layers: readonly (readonly [Layer, RegExp])[] = [
   ['protocol', /^src\/(protocol\/.+|download\/plan)\.ts$/],
   ['http', /^src\/(http|download)(\/.+)?\.ts$/],
   ['client', /^src\/client\/.+\.ts$/],
-  ['top', /^src\/(index|server|cli|adapters\/.+)\.ts$/],
+  ['top', /^src\/(index|server|cli|cli\/.+|page\/.+|adapters\/.+)\.ts$/],
   ['files', /^stores\/files\/.+\.ts$/],
   ['store', /^stores\/.+\.(ts|js)$/],
 ];
@@ -35,6 +35,9 @@ const below: Readonly<Record<Layer, readonly Layer[]>> = {
 
 /** The one package a store may need, which its user installs. */
 const peers: Readonly<Record<string, string>> = { sqlite: 'better-sqlite3', s3: '@aws-sdk/client-s3' };
+
+/** What an installation may leave out, and the one file that does without it then. */
+const optional: Readonly<Record<string, string>> = { 'src/cli/bar.ts': 'cli-progress' };
 
 const builtins = new Set(builtinModules.map((name) => `node:${name}`));
 
@@ -85,6 +88,7 @@ const importsOf = (source: string): string[] => {
 const judge = (files: ReadonlyMap<string, string>, from: string, layer: Layer, name: string) => {
   if (builtins.has(name)) return mayUse(layer, name) ? undefined : `${layer} may not use it`;
   if (layer === 'store' && peers[storeName(from)] === name) return undefined;
+  if (optional[from] === name) return undefined;
   if (!name.startsWith('./') && !name.startsWith('../')) return 'neither a node: builtin nor a relative path';
   const to = posix.join(posix.dirname(from), name);
   if (!files.has(to)) return 'no such file';

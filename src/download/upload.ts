@@ -1,12 +1,18 @@
 import { UploadError } from '../errors.ts';
+import type { ContentDisposition } from '../headers/content-disposition.ts';
 import type { RequestContext } from '../http/context.ts';
-import type { Store, StoredUpload } from '../store.ts';
+import type { Store, StoredUpload, UploadRecord } from '../store.ts';
 import type { Entity } from './entity.ts';
 import { findUpload, type Lifetimes } from './find.ts';
 import { followUpload, storedEnd, type WaitOptions } from './growing.ts';
 import type { Representation } from './plan.ts';
 
-export interface UploadEntityOptions extends Pick<Representation, 'disposition' | 'headers'>, Lifetimes {
+export interface UploadEntityOptions extends Pick<Representation, 'headers'>, Lifetimes {
+  /** What recipients are to do with it; a function is given what the application knows of the upload. */
+  readonly disposition?:
+    | ContentDisposition
+    | ((metadata: UploadRecord['metadata']) => ContentDisposition | undefined)
+    | undefined;
   /** In the place of the digest that the upload was begun with, if it was with any. See `Representation.digest`. */
   readonly digest?: string;
   /**
@@ -94,7 +100,7 @@ const known = (
   return {
     contentType: contentType ?? stated,
     headers: stated === undefined ? headers : { ...sandbox, ...headers },
-    disposition,
+    disposition: typeof disposition === 'function' ? disposition(record.metadata) : disposition,
     digest,
   };
 };

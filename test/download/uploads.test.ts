@@ -186,6 +186,20 @@ describe('an upload', () => {
     expect(headers).not.toHaveProperty('content-security-policy');
   });
 
+  test('is named by what the application knows of it', async () => {
+    const options: UploadEntityOptions = {
+      disposition: ({ filename }) =>
+        filename === undefined ? undefined : { type: 'attachment', filename: `${filename}.bin` },
+    };
+    const metadata: ResumableOptions['metadata'] = ({ headers }): Record<string, string> =>
+      headers['content-type'] === 'x/named' ? { filename: 'füm' } : {};
+    const service = await start('memory', options, undefined, { metadata });
+    const named = await ask(service, get(await upload(service, whole, 'x/named')));
+    expect(named.headers['content-disposition']).toContain("filename*=UTF-8''f%C3%BCm.bin");
+    const other = await ask(service, get(await upload(service)));
+    expect(other.headers).not.toHaveProperty('content-disposition');
+  });
+
   test('of no stated type is application/octet-stream', async () => {
     const service = await start('memory');
     const reply = await ask(service, { body: 'x' });

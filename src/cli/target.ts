@@ -1,0 +1,45 @@
+import { access, constants, readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { systemCode } from '../errors.ts';
+import type { Problem } from './problems.ts';
+
+const unlessMissing = (error: unknown): undefined => {
+  if (systemCode(error) !== 'ENOENT') throw error;
+};
+
+/** Whether it is a folder: the file goes into it. */
+export const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(unlessMissing))?.isDirectory() === true;
+
+/** Where a file called `name` goes. */
+export const targetIn = (folder: string, name: string): string =>
+  folder === '.' ? name : join(folder, name);
+
+/** Rejects when the folder of the target is none that can be written. */
+export const assertFolder = async (target: string): Promise<void> => {
+  await access(dirname(target), constants.W_OK);
+};
+
+/** Whether a later download can go on from what is there. */
+export const isKept = async (target: string): Promise<boolean> =>
+  (await stat(`${target}.partial.json`).catch(unlessMissing)) !== undefined;
+
+/** What would be lost by saving there: another file, or a part of a download of another URL. */
+export const inTheWay = async (target: string, url: URL): Promise<Problem | undefined> => {
+  const exists = (await stat(target).catch(unlessMissing)) !== undefined;
+  if (exists) {
+    return {
+      code: 'target_exists',
+      message: `${target} exists`,
+      hints: ['--force overwrites it; or name another: resumable-http download URL FILE'],
+    };
+  }
+  const notes = await readFile(`${target}.partial.json`, 'utf8').catch(unlessMissing);
+  const other = notes === undefined ? undefined : /"url":("(?:[^"\\]|\\.)*")/.exec(notes)?.[1];
+  if (other === undefined || JSON.parse(other) === url.href) return undefined;
+  return {
+    code: 'target_exists',
+    message: `${target}.partial is a part of ${JSON.parse(other)}`,
+    hints: ['--force gives that up; or name another: resumable-http download URL FILE'],
+  };
+};
