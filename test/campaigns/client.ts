@@ -4,7 +4,6 @@
 //     npm run test:client -- [--runs 200] [--seed N]
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -12,67 +11,9 @@ import { parseArgs } from 'node:util';
 import { type CutMeans, cuttingProxy, randomCuts } from '../../bench/lib/cutting-proxy.ts';
 import { type Random, randomSeed, seededRandom } from '../../bench/lib/random.ts';
 import { type UploadOptions, type UploadResult, type UploadSource, upload } from '../../src/client/index.ts';
-import { listen, type ResumableListener, resumable } from '../../src/index.ts';
-import { fsStore } from '../../stores/fs.ts';
+import { CyclingServer } from '../support/cycling-server.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-
-/** A server that can be stopped in the middle of anything and comes back on the same port with the same folder. */
-class RestartingServer {
-  readonly #folder: string;
-  readonly #handshake: 'location' | 'etag';
-  #server: Server | undefined;
-  #listener: ResumableListener | undefined;
-  #restarting: Promise<void> = Promise.resolve();
-  port = 0;
-  restarts = 0;
-
-  constructor(folder: string, handshake: 'location' | 'etag') {
-    this.#folder = folder;
-    this.#handshake = handshake;
-  }
-
-  async start(): Promise<void> {
-    const store = fsStore(this.#folder, { durability: 'process' });
-    const options = {
-      store,
-      handshake: this.#handshake,
-      checkpointPushMs: 5,
-      checkpointMs: 20,
-      onError: () => {},
-    };
-    const listener = resumable(options, async (req, res) => {
-      const sum = createHash('sha256');
-      for await (const chunk of req as AsyncIterable<Buffer>) sum.update(chunk);
-      res.writeHead(201).end(sum.digest('hex'));
-    });
-    this.#listener = listener;
-    const server = await listen(listener, { port: this.port });
-    this.#server = server;
-    this.port = (server.address() as AddressInfo).port;
-  }
-
-  restart(): void {
-    this.restarts++;
-    this.#restarting = this.#restarting.then(async () => {
-      await this.#stop();
-      await this.start();
-    });
-  }
-
-  async close(): Promise<void> {
-    await this.#restarting;
-    await this.#stop();
-  }
-
-  async #stop(): Promise<void> {
-    const server = this.#server as Server & { closeAllConnections(): void };
-    const closed = new Promise((resolve) => server.close(resolve));
-    server.closeAllConnections();
-    await this.#listener?.close({ graceMs: 0 });
-    await closed;
-  }
-}
 
 type SourceKind = 'file' | 'bytes' | 'blob' | 'stream' | 'web stream' | 'array' | 'array with a stream';
 const kinds: readonly [SourceKind, ...SourceKind[]] = [
@@ -137,7 +78,7 @@ interface Tally {
 /** Resolves with what went wrong. */
 const run = async (random: Random, tally: Tally): Promise<string | undefined> => {
   const folder = await mkdtemp(join(tmpdir(), 'client-campaign-'));
-  const server = new RestartingServer(join(folder, 'store'), random.pick(['location', 'etag']));
+  const server = new CyclingServer(join(folder, 'store'), random.pick(['location', 'etag']));
   await server.start();
   const size = random.below(20) === 0 ? 0 : 1 + random.below(4_000_000);
   const bytes = Buffer.alloc(size);
