@@ -151,6 +151,28 @@ describe('the packed package', () => {
     expect(stdout).toContain('skipped: ');
   });
 
+  it('uploads, downloads and lists from the command line, as the README shows', async () => {
+    const program = 'node node_modules/resumable-http/dist/src/cli.js';
+    const [, ...serve] = (await block('sh', 'resumable-http serve '))
+      .replace(/ +#.*/, '')
+      .trim()
+      .replace('npx resumable-http', program)
+      .split(' ');
+    const port = await start(...serve, '--port', '0');
+    const commands = (await block('sh', 'resumable-http upload'))
+      .replaceAll('npx resumable-http', program)
+      .replaceAll(':8080', `:${port}`);
+    const env = { ...process.env, XDG_STATE_HOME: join(app, 'state') };
+    const { stdout } = await run('bash', ['-ec', commands], { cwd: app, env });
+    expect(sha256(await readFile(join(app, 'copy.mp4')))).toBe(sha256(film));
+    expect(stdout).toMatch(/finished +3\.0 MiB of 3\.0 MiB .* film\.mp4\n$/);
+    const page = await fetch(`http://127.0.0.1:${port}/`, { headers: { Accept: 'text/html' } });
+    const module = /<script type="module" src="([^"]+)"/.exec(await page.text())?.[1];
+    expect((await fetch(`http://127.0.0.1:${port}${module}`)).headers.get('content-type')).toContain(
+      'javascript',
+    );
+  });
+
   it('runs as the README shows: the ten-line server and the five-line client', async () => {
     const server = (await block('js', 'thank you')).replace('8080', '0');
     await writeFile(join(app, 'server.js'), `${server}\nconsole.log(server.address().port);\n`);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { uploadMetadata } from '../headers/upload-metadata.ts';
 import { listen } from '../http/listen.ts';
+import { withPage } from '../page/page.ts';
 import { uploadServer } from '../server.ts';
 import type { Command } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -85,7 +86,7 @@ const run: Command['run'] = async (args, streams) => {
       metadata: uploadMetadata,
     });
     let page: FrontPage = textPage([]);
-    const front = withFrontPage(listener, (req, res) => page(req, res));
+    const front = withPage(withFrontPage(listener, (req, res) => page(req, res)));
     const server = await listen(front, { port: options.port, host: options.host });
     const origin = originOf(options.host, server.address() as AddressInfo);
     page = textPage(['uploads that resume:', ...instructions(origin)]);
