@@ -55,6 +55,8 @@ export type UploadErrorCode =
   | 'handler_failed'
   /** An option, or an argument of a call, is not usable. */
   | 'invalid_argument'
+  /** What is to be sent cannot be read any more: the file has changed, was moved, or is gone. */
+  | 'unreadable'
   /** A server sent something a client cannot go on from; `status` says what. */
   | 'unexpected_response';
 

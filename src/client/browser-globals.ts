@@ -53,6 +53,7 @@ export interface LockManager {
     options: { readonly ifAvailable?: boolean; readonly signal?: AbortSignal },
     callback: (lock: object | null) => Promise<T>,
   ): Promise<T>;
+  query(): Promise<{ readonly held?: readonly { readonly name: string }[] }>;
 }
 
 export interface BrowserGlobals {

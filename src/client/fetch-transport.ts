@@ -1,7 +1,7 @@
 import { UploadError } from '../errors.ts';
 import { Interruption } from './failure.ts';
 import type { HttpResponse, Transport, TransportRequest } from './transport.ts';
-import { blobOf } from './xhr-transport.ts';
+import { assertReadable, blobOf } from './xhr-transport.ts';
 
 /** A line that moves less in a second counts as one that has stalled: `fetch` shows nothing until the answer. */
 const leastBytesPerSecond = 16 * 1024;
@@ -51,8 +51,9 @@ export class FetchTransport implements Transport {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       // Whatever `fetch` throws but for that is a lost connection; what our own callback throws is not.
-      if (error instanceof TypeError || error === give.signal.reason) throw new Interruption(true, error);
-      throw error;
+      if (!(error instanceof TypeError || error === give.signal.reason)) throw error;
+      await assertReadable(content);
+      throw new Interruption(true, error);
     } finally {
       clearTimeout(stall);
       signal.removeEventListener('abort', abort);

@@ -11,6 +11,14 @@ export interface QueuedOptions {
   readonly maxRequestBytes?: number;
 }
 
+/** The final answer to an upload. */
+export interface QueueResult {
+  readonly status: number;
+  /** The answer's `Location`, if it has one. */
+  readonly location: string | undefined;
+  readonly body: string;
+}
+
 /** One upload, as the database keeps it. */
 export interface QueueRecord {
   readonly id: string;
@@ -20,11 +28,13 @@ export interface QueueRecord {
   readonly size: number;
   readonly addedAt: number;
   readonly options: QueuedOptions;
-  readonly status: 'waiting' | 'done' | 'failed';
+  readonly status: 'waiting' | 'paused' | 'done' | 'failed';
   /** The content; undefined where it is not kept. */
   readonly file?: File | undefined;
   readonly state?: SavedUpload | undefined;
-  readonly result?: { readonly status: number; readonly body: string } | undefined;
+  /** In bytes, when it was paused. */
+  readonly sent?: number | undefined;
+  readonly result?: QueueResult | undefined;
   readonly error?: { readonly code: string; readonly message: string } | undefined;
 }
 

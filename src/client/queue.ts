@@ -3,9 +3,16 @@ import { globals, type LockManager } from './browser-globals.ts';
 import { type Upload, upload } from './browser-upload.ts';
 import type { HeadersOption, RetryOptions } from './options.ts';
 import type { UploadProgress } from './progress.ts';
-import { identityOf, type QueuedOptions, type QueueRecord, QueueStore } from './queue-store.ts';
+import {
+  identityOf,
+  type QueuedOptions,
+  type QueueRecord,
+  type QueueResult,
+  QueueStore,
+} from './queue-store.ts';
+import { assertReadable } from './xhr-transport.ts';
 
-export type { QueuedOptions } from './queue-store.ts';
+export type { QueuedOptions, QueueResult } from './queue-store.ts';
 
 export interface QueueOptions {
   /** Of the database, the locks and the channel between tabs. Default `resumable-http`. */
@@ -30,22 +37,43 @@ export interface QueueEntry {
   readonly name: string;
   /** In bytes. */
   readonly size: number;
-  readonly status: 'waiting' | 'done' | 'failed';
+  readonly status: 'waiting' | 'paused' | 'done' | 'failed';
+  /** Whether some tab is at it now; one that waits and is not has others before it, or its file is not at hand. */
+  readonly isActive: boolean;
+  /** Whether the server may have something of it. */
+  readonly isBegun: boolean;
+  /** Whether the browser keeps the file, so that it goes on after a reload by itself. */
+  readonly isKept: boolean;
+  /** Whether this page has the file, kept or not. If none has it goes on when the same file is added again. */
+  readonly isAtHand: boolean;
   /** Undefined until this or another tab has said something of it. */
   readonly progress: UploadProgress | undefined;
+  /** How much was sent when it was paused, in bytes. */
+  readonly sent: number | undefined;
   /** The final answer. */
-  readonly result: { readonly status: number; readonly body: string } | undefined;
+  readonly result: QueueResult | undefined;
   readonly error: { readonly code: string; readonly message: string } | undefined;
 }
 
 export interface UploadQueue {
   /** Resolves with the id. What is in the queue already, from whichever tab, is the same upload; one that had failed is tried again. */
   add(url: string | URL, file: File, options?: QueuedOptions): Promise<string>;
+  /** The id that this file has, in the queue or not. */
+  idOf(url: string | URL, file: File): Promise<string>;
   /** The oldest first. */
   entries(): Promise<QueueEntry[]>;
   /** Resolves when it is done, has failed or was removed (then undefined), in whichever tab. */
   settled(id: string): Promise<QueueEntry | undefined>;
-  /** Forgets it; one that is under way is aborted. */
+  /** Stops it, in whichever tab; what the server has stays there. Resolves when this tab has stopped. */
+  pause(id: string): Promise<void>;
+  /**
+   * Goes on with what was paused or has failed. Resolves with whether this page has its file, and can read it; if not,
+   * all stays as it is until that is added again.
+   */
+  resume(id: string): Promise<boolean>;
+  /** What this tab has under way and waits with its next try does not wait any longer. */
+  retryNow(): void;
+  /** Forgets it. The server is told of what is not done, if this page has the file or a tab has it under way. */
   remove(id: string): Promise<void>;
   /** Called for everything that happens, in any tab. Returns what ends that. */
   onChange(listener: (entry: QueueEntry | undefined) => void): () => void;
@@ -73,8 +101,11 @@ const lost = new Set(['not_found', 'gone', 'unknown_operation']);
 interface Message {
   readonly id: string;
   readonly progress?: UploadProgress;
+  readonly paused?: boolean;
   readonly removed?: boolean;
 }
+
+const pausing = new DOMException('The upload was paused', 'AbortError');
 
 class Queue implements UploadQueue {
   readonly #options: QueueOptions;
@@ -87,7 +118,7 @@ class Queue implements UploadQueue {
   /** Files of this page, for those that are not kept. */
   readonly #files = new Map<string, File>();
   readonly #running = new Map<string, Promise<void>>();
-  readonly #uploads = new Map<string, Upload>();
+  readonly #uploads = new Map<string, { readonly up: Upload; readonly stop: AbortController }>();
   /** Those another tab holds: looked at again when it lets go. */
   readonly #awaited = new Set<string>();
   readonly #closing = new AbortController();
@@ -103,8 +134,7 @@ class Queue implements UploadQueue {
   }
 
   async add(url: string | URL, file: File, options: QueuedOptions = {}): Promise<string> {
-    const { location } = globalThis as { readonly location?: { readonly href: string } };
-    const { href } = new URL(url, location?.href);
+    const href = absolute(url);
     const id = await identityOf(href, file);
     this.#files.set(id, file);
     const { name, size } = file;
@@ -112,7 +142,7 @@ class Queue implements UploadQueue {
     const put = (kept: File | undefined) => (found: QueueRecord | undefined) =>
       found === undefined
         ? { ...fresh, file: kept }
-        : found.status === 'failed'
+        : found.status === 'failed' || found.status === 'paused'
           ? { ...found, status: 'waiting' as const, error: undefined }
           : undefined;
     const keepsFiles = this.#options.keepFiles ?? true;
@@ -125,17 +155,22 @@ class Queue implements UploadQueue {
     return id;
   }
 
+  idOf(url: string | URL, file: File): Promise<string> {
+    return identityOf(absolute(url), file);
+  }
+
   async entries(): Promise<QueueEntry[]> {
-    return (await this.#store.all()).map((record) => this.#entry(record));
+    const [records, held] = await Promise.all([this.#store.all(), this.#held()]);
+    return records.map((record) => this.#entry(record, held));
   }
 
   settled(id: string): Promise<QueueEntry | undefined> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        this.#store.get(id).then((record) => {
-          if (record?.status === 'waiting') return;
+        this.#look(id).then((entry) => {
+          if (entry?.status === 'waiting' || entry?.status === 'paused') return;
           stop();
-          resolve(record && this.#entry(record));
+          resolve(entry);
         }, reject);
       };
       const stop = this.onChange(look);
@@ -143,11 +178,50 @@ class Queue implements UploadQueue {
     });
   }
 
+  async pause(id: string): Promise<void> {
+    await this.#store.change(id, (found) =>
+      found?.status === 'waiting' ? { ...found, status: 'paused' } : undefined,
+    );
+    this.#tell({ id, paused: true });
+    await this.#running.get(id);
+  }
+
+  async resume(id: string): Promise<boolean> {
+    const record = await this.#store.get(id);
+    const file = record && this.#fileOf(record);
+    if (file === undefined) return false;
+    try {
+      await assertReadable(file);
+    } catch {
+      this.#files.delete(id); // of no use any more
+      return false;
+    }
+    await this.#store.change(id, (found) =>
+      found?.status === 'paused' || found?.status === 'failed'
+        ? { ...found, status: 'waiting', error: undefined }
+        : undefined,
+    );
+    this.#tell({ id });
+    return true;
+  }
+
+  retryNow(): void {
+    for (const { up } of this.#uploads.values()) up.retryNow();
+  }
+
   async remove(id: string): Promise<void> {
+    const [record, held] = await Promise.all([this.#store.get(id), this.#held()]);
+    const file = record && this.#fileOf(record);
     await this.#store.remove(id);
     this.#files.delete(id);
     this.#tell({ id, removed: true });
     await this.#running.get(id);
+    // Whoever has it under way has told the server.
+    if (record?.state === undefined || file === undefined || held.has(this.#lockOf(id))) return;
+    const given = upload(record.url, file, { headers: this.#options.headers, state: record.state });
+    const ended = given.result.catch(() => undefined); // it ends by being given up
+    await given.abort();
+    await ended;
   }
 
   onChange(listener: (entry: QueueEntry | undefined) => void): () => void {
@@ -162,8 +236,34 @@ class Queue implements UploadQueue {
     await this.#store.close();
   }
 
-  #entry({ id, url, name, size, status, result, error }: QueueRecord): QueueEntry {
-    return { id, url, name, size, status, result, error, progress: this.#progress.get(id) };
+  #entry(record: QueueRecord, held: ReadonlySet<string>): QueueEntry {
+    const { id, url, name, size, status, sent, result, error } = record;
+    return {
+      id,
+      url,
+      name,
+      size,
+      status,
+      isActive: held.has(this.#lockOf(id)),
+      isBegun: record.state?.begun === true,
+      isKept: record.file !== undefined,
+      isAtHand: this.#fileOf(record) !== undefined,
+      progress: this.#progress.get(id),
+      sent,
+      result,
+      error,
+    };
+  }
+
+  async #look(id: string): Promise<QueueEntry | undefined> {
+    const [record, held] = await Promise.all([this.#store.get(id), this.#held()]);
+    return record && this.#entry(record, held);
+  }
+
+  /** The locks of this origin that some tab has. */
+  async #held(): Promise<ReadonlySet<string>> {
+    const { held = [] } = await this.#locks.query();
+    return new Set(held.map(({ name }) => name));
   }
 
   /** To the other tabs, and to this one. */
@@ -172,13 +272,18 @@ class Queue implements UploadQueue {
     void this.#hear(message);
   }
 
-  async #hear({ id, progress, removed }: Message): Promise<void> {
+  async #hear({ id, progress, paused, removed }: Message): Promise<void> {
     if (progress !== undefined) this.#progress.set(id, progress);
-    if (removed === true) await this.#uploads.get(id)?.abort();
+    if (paused === true) this.#uploads.get(id)?.stop.abort(pausing);
+    if (removed === true) await this.#uploads.get(id)?.up.abort();
     if (this.#closing.signal.aborted) return;
-    const record = await this.#store.get(id);
-    for (const listener of this.#listeners) listener(record && this.#entry(record));
-    if (progress === undefined) await this.#schedule();
+    try {
+      const entry = await this.#look(id);
+      for (const listener of this.#listeners) listener(entry);
+      if (progress === undefined) await this.#schedule();
+    } catch (error) {
+      if (!this.#closing.signal.aborted) throw error; // a database that was closed meanwhile says nothing more
+    }
   }
 
   /** Takes up what waits and nobody has. */
@@ -189,14 +294,19 @@ class Queue implements UploadQueue {
       if (this.#closing.signal.aborted) return;
       if (this.#running.size >= (this.#options.concurrency ?? 2)) return;
       if (this.#running.has(id) || this.#awaited.has(id) || this.#fileOf(record) === undefined) continue;
+      let wasOurs = false;
       const running = this.#locks
         .request(this.#lockOf(id), { ifAvailable: true }, async (lock) => {
-          if (lock === null) this.#await(id);
-          else await this.#upload(id);
+          if (lock === null) return this.#await(id);
+          wasOurs = true;
+          await this.#upload(id);
         })
         .finally(() => {
           this.#running.delete(id);
-          if (!this.#closing.signal.aborted) void this.#schedule();
+          if (this.#closing.signal.aborted) return;
+          if (wasOurs)
+            this.#tell({ id }); // not before: now nobody is at it
+          else void this.#schedule();
         });
       this.#running.set(id, running);
     }
@@ -227,9 +337,14 @@ class Queue implements UploadQueue {
     const record = await this.#store.get(id);
     const file = record && this.#fileOf(record);
     if (record?.status !== 'waiting' || file === undefined) return;
+    this.#progress.delete(id);
     const { headers, retry, stallTimeoutMs } = this.#options;
+    const stop = new AbortController();
+    const close = (): void => stop.abort(this.#closing.signal.reason);
+    this.#closing.signal.addEventListener('abort', close, { once: true });
     let toldAt = Number.NEGATIVE_INFINITY;
     let told: string | undefined;
+    let sent = record.sent ?? 0;
     let saved = JSON.stringify(record.state);
     let saving: Promise<unknown> = Promise.resolve();
     const up = upload(record.url, file, {
@@ -238,8 +353,9 @@ class Queue implements UploadQueue {
       retry,
       stallTimeoutMs,
       state: record.state,
-      signal: this.#closing.signal,
+      signal: stop.signal,
       onProgress: (progress) => {
+        sent = Math.max(progress.sent, progress.committed);
         const state = up.state();
         const text = JSON.stringify(state);
         if (text !== saved) {
@@ -253,22 +369,35 @@ class Queue implements UploadQueue {
         this.#tell({ id, progress });
       },
     });
-    this.#uploads.set(id, up);
+    this.#uploads.set(id, { up, stop });
     const outcome = await up.result.then(
-      ({ status, body }) => ({ status: 'done' as const, result: { status, body: String(body) } }),
+      ({ status, headers: { location }, body }) => ({
+        status: 'done' as const,
+        result: { status, location: location?.toString(), body: String(body) },
+      }),
       (error: unknown) => ({ status: 'failed' as const, error: errorFacts(error) }),
     );
     this.#uploads.delete(id);
+    this.#closing.signal.removeEventListener('abort', close);
     await saving;
-    if (this.#closing.signal.aborted && outcome.status === 'failed') return;
+    const isStopped = stop.signal.aborted && outcome.status === 'failed';
+    if (isStopped && this.#closing.signal.aborted) return;
     await this.#store.change(id, (found) => {
       if (found === undefined) return undefined; // removed meanwhile
+      if (isStopped) return { ...found, sent };
       if (outcome.status === 'done') return { ...found, ...outcome, file: undefined, state: undefined };
+      // It goes on when the file is added again.
+      if (outcome.error.code === 'unreadable' && this.#files.delete(id)) return undefined;
       return { ...found, ...outcome, ...(lost.has(outcome.error.code) && { state: undefined }) };
     });
-    this.#tell({ id });
   }
 }
+
+/** A URL may be relative to the page. */
+const absolute = (url: string | URL): string => {
+  const { location } = globalThis as { readonly location?: { readonly href: string } };
+  return new URL(url, location?.href).href;
+};
 
 const errorFacts = (error: unknown): { code: string; message: string } => ({
   code: error instanceof UploadError ? error.code : 'interrupted',

@@ -67,6 +67,8 @@ export class Run {
   #failuresInRow = 0;
   #round = 0;
   #notBefore = 0;
+  /** Of that, until when the server asked to be left alone. */
+  #askedUntil = 0;
   #progressAt = performance.now();
   #attempts = 0;
   #bytesSent = 0;
@@ -118,6 +120,12 @@ export class Run {
     this.#paused = false;
     this.#progressAt = performance.now();
     this.#report('reconnecting');
+    this.#gate.open();
+  }
+
+  /** What the server asked for is still waited for. */
+  retryNow(): void {
+    this.#notBefore = this.#askedUntil;
     this.#gate.open();
   }
 
@@ -320,6 +328,7 @@ export class Run {
       throw this.#failed('interrupted', text, failure);
     }
     if (delayMs === 0) return;
+    if (askedMs > 0) this.#askedUntil = Math.max(this.#askedUntil, performance.now() + askedMs);
     this.#notBefore = Math.max(this.#notBefore, performance.now() + delayMs);
     if (this.#flights.size > 1) return;
     this.#report(this.#operation.waitsForAnswer ? 'processing' : 'reconnecting');

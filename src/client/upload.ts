@@ -15,6 +15,8 @@ export interface Upload<Body extends Uint8Array = Uint8Array> extends AsyncItera
   /** Ends the requests under way; nothing is sent until `resume()`. What the server has stays there. */
   pause(): void;
   resume(): void;
+  /** Ends a back-off: the next try begins at once, as when a network is there again. A Retry-After is still obeyed. */
+  retryNow(): void;
   /**
    * Gives the upload up: the server is told to remove it, and `result` rejects with `reason` (by default an
    * `AbortError`). Resolves when that is done.
@@ -68,6 +70,9 @@ export const startUpload = <Body extends Uint8Array>(
     resume() {
       if (wanted === 'pause') wanted = 'run';
       run?.resume();
+    },
+    retryNow() {
+      run?.retryNow();
     },
     async abort(reason = new DOMException('The upload was aborted', 'AbortError')) {
       wanted = { reason };

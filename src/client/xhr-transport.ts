@@ -51,7 +51,10 @@ export class XhrTransport implements Transport {
         xhr.onprogress = moved;
         xhr.onreadystatechange = moved;
         // Nobody can say whether the server has seen anything of it: to be safe, it may have.
-        const lost = (): void => reject(new Interruption(true, idle ?? new Error('the connection was lost')));
+        const lost = (): void => {
+          const interruption = new Interruption(true, idle ?? new Error('the connection was lost'));
+          assertReadable(content).then(() => reject(interruption), reject);
+        };
         xhr.onload = () => (xhr.status === 0 ? lost() : resolve(responseOf(xhr)));
         xhr.onerror = lost;
         xhr.onabort = () => {
@@ -93,6 +96,15 @@ const parseHeaders = (text: string): Record<string, string> => {
     if (colon > 0) out[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
   }
   return out;
+};
+
+/** A browser that cannot read what it is to send says only that the request failed. Rejects with `unreadable`. */
+export const assertReadable = async (content: Blob | null): Promise<void> => {
+  try {
+    await content?.slice(0, 1).arrayBuffer();
+  } catch (cause) {
+    throw new UploadError('unreadable', 'the file has changed, was moved, or is gone', { cause });
+  }
 };
 
 export const blobOf = async (source: ByteSource, start: number, end: number): Promise<Blob> => {

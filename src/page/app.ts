@@ -35,7 +35,7 @@ class App {
         this.#tell('A folder cannot be uploaded as it is: choose the files in it, or make an archive.'),
     });
     this.#again.addEventListener('change', () => this.#do(this.#chosenAgain()));
-    page.addEventListener('online', () => this.#do(this.#uploads.hurry()));
+    page.addEventListener('online', () => this.#uploads.retryNow());
     this.#do(this.#uploads.start());
   }
 

@@ -66,7 +66,6 @@ interface PageWindow {
   readonly navigator: {
     readonly onLine: boolean;
     readonly clipboard?: { writeText(text: string): Promise<void> };
-    readonly locks?: { query(): Promise<{ readonly held?: readonly { readonly name: string }[] }> };
   };
   addEventListener(type: string, listener: () => void): void;
 }

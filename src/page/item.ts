@@ -1,5 +1,5 @@
 import type { UploadProgress } from '../client/progress.ts';
-import type { QueueRecord } from '../client/queue-store.ts';
+import type { QueueEntry } from '../client/queue.ts';
 
 /**
  * `keeping`: the browser copies the file, so that it outlives the page. `queued`: others are first. `asking`: what the
@@ -53,7 +53,7 @@ export interface Uploader {
   /** Gives it up, here and at the server; what is done stays there. */
   remove(id: string): Promise<void>;
   /** Tries at once, rather than when the next try is due. */
-  hurry(): Promise<void>;
+  retryNow(): void;
 }
 
 /** What a file was, when it was added. */
@@ -66,50 +66,42 @@ export const patience = {
   maxMs: 3_000,
 } as const;
 
-/** What this page knows of an upload besides its record. */
+/** What this page has seen of an upload, besides what its queue says. */
 export interface Seen {
-  readonly progress: UploadProgress | undefined;
   /** The last that was known of `sent`. */
   readonly sent: number | undefined;
   readonly pickedUpAt: number;
-  readonly hasFile: boolean;
-  /** Some tab is at it. */
-  readonly isHeld: boolean;
 }
 
-/** The queue knows no pause: it leaves alone what has failed, until it is added again. So this is the failure of one that is paused. */
-export const pausedCode = 'paused';
-
-export const isPaused = ({ status, error }: QueueRecord): boolean =>
-  status === 'failed' && error?.code === pausedCode;
-
-export const itemOf = (record: QueueRecord, seen: Seen): Item => {
-  const { id, name, size, file, error, result } = record;
-  const phase = phaseOf(record, seen);
-  const sent = phase === 'done' ? size : (seen.sent ?? pausedAt(record));
+export const itemOf = (entry: QueueEntry, seen: Seen): Item => {
+  const { id, name, size, isKept, error, result, progress } = entry;
+  const phase = phaseOf(entry);
   const isMoving = phase === 'sending';
   return {
     id,
     name,
     size,
     phase,
-    sent,
-    rate: isMoving ? (seen.progress?.rate ?? 0) : 0,
-    etaMs: isMoving ? (seen.progress?.etaMs ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+    sent: sentOf(entry, seen),
+    rate: isMoving ? (progress?.rate ?? 0) : 0,
+    etaMs: isMoving ? (progress?.etaMs ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
     pickedUpAt: seen.pickedUpAt,
-    isKept: file !== undefined || phase === 'done',
+    isKept: isKept || phase === 'done',
     problem: phase === 'failed' ? (error?.message ?? '') : '',
-    link: phase === 'done' ? linkOf(result?.body ?? '') : '',
+    link: phase === 'done' ? (result?.location ?? '') : '',
   };
 };
 
-const phaseOf = (record: QueueRecord, seen: Seen): Phase => {
-  const { status, file, state } = record;
-  if (status === 'done') return 'done';
-  if (status === 'failed') return isPaused(record) ? 'paused' : 'failed';
-  const { progress, isHeld, hasFile } = seen;
-  if (!isHeld) return file === undefined && !hasFile ? 'lacking' : 'queued';
-  return progressPhase(progress, state?.begun === true);
+/** The queue says it exactly of what is paused; of the others the page has seen the last. */
+const sentOf = ({ status, size, sent }: QueueEntry, seen: Seen): number | undefined => {
+  if (status === 'done') return size;
+  return status === 'paused' ? (sent ?? seen.sent) : (seen.sent ?? sent);
+};
+
+const phaseOf = ({ status, isActive, isAtHand, isBegun, progress }: QueueEntry): Phase => {
+  if (status !== 'waiting') return status;
+  if (!isActive) return isAtHand ? 'queued' : 'lacking';
+  return progressPhase(progress, isBegun);
 };
 
 /** Of one that is under way; `isBegun` where the server may have something of it. */
@@ -124,20 +116,5 @@ export const progressPhase = (progress: UploadProgress | undefined, isBegun: boo
       return 'away';
     default:
       return isBegun ? 'asking' : 'queued';
-  }
-};
-
-const pausedAt = ({ error }: QueueRecord): number | undefined => {
-  const sent = error?.code === pausedCode ? Number(error.message) : Number.NaN;
-  return Number.isFinite(sent) ? sent : undefined;
-};
-
-/** The server's answer names what it has made of the upload. */
-export const linkOf = (body: string): string => {
-  try {
-    const answer = JSON.parse(body) as { readonly id?: unknown } | null;
-    return typeof answer?.id === 'string' ? `/files/${encodeURIComponent(answer.id)}` : '';
-  } catch {
-    return ''; // another server's answer: there is nothing to link to
   }
 };

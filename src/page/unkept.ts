@@ -4,7 +4,7 @@ import type { SavedUpload } from '../client/saved.ts';
 import { isUploadError } from '../errors.ts';
 import { page } from './dom.ts';
 import { isGone } from './gone.ts';
-import { type Added, type Item, linkOf, patience, progressPhase, type Uploader } from './item.ts';
+import { type Added, type Item, patience, progressPhase, type Uploader } from './item.ts';
 
 /** So many at once, as the queue has them. */
 const concurrency = 2;
@@ -126,8 +126,9 @@ export class UnkeptUploads implements Uploader {
     await entry.up?.abort();
   }
 
-  /** The next try is never far, and a request under way may be the one that gets through. */
-  async hurry(): Promise<void> {}
+  retryNow(): void {
+    for (const { up } of this.#entries.values()) up?.retryNow();
+  }
 
   #schedule(): void {
     for (const entry of this.#entries.values()) {
@@ -145,12 +146,10 @@ export class UnkeptUploads implements Uploader {
 
   #begin(entry: Entry, file: File): void {
     const isEarlier = entry.state?.begun === true;
-    const unreadable = new AbortController();
     const up = upload(this.#url, file, {
       metadata: { filename: file.name },
       state: entry.state,
       retry: patience,
-      signal: unreadable.signal,
       onProgress: (progress) => {
         entry.progress = progress;
         entry.state = up.state();
@@ -158,7 +157,6 @@ export class UnkeptUploads implements Uploader {
           if (entry.pickedUpAt === 0 && isEarlier) entry.pickedUpAt = progress.committed;
           entry.sent = Math.max(progress.sent, progress.committed);
         }
-        if (progress.state === 'reconnecting') this.#check(entry, file, unreadable);
         this.#note(entry);
         this.#show();
       },
@@ -169,27 +167,17 @@ export class UnkeptUploads implements Uploader {
       this.#schedule();
     };
     up.result.then(
-      ({ headers, body }) => {
-        const link = headers.location ?? linkOf(String(body));
-        end({ status: 'done', link, state: undefined, file: undefined });
+      ({ headers }) => {
+        end({ status: 'done', link: String(headers.location ?? ''), state: undefined, file: undefined });
       },
       (error: unknown) => {
+        // It waits until the file is chosen again.
+        if (isUploadError(error, 'unreadable')) return end({ file: undefined });
         const problem = error instanceof Error ? error.message : String(error);
         const isLost = isUploadError(error) && lost.has(error.code);
         end({ status: 'failed', problem, ...(isLost && { state: undefined }) });
       },
     );
-  }
-
-  /** To a page, a request that failed for want of the file looks like one for want of a server. */
-  #check(entry: Entry, file: File, unreadable: AbortController): void {
-    file
-      .slice(0, 1)
-      .arrayBuffer()
-      .catch(() => {
-        entry.file = undefined;
-        unreadable.abort(new Error('the file has changed or is gone; choose it again'));
-      });
   }
 
   /** One that cannot be noted is uploaded all the same. */

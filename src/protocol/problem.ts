@@ -33,6 +33,7 @@ const problems: Readonly<Record<UploadErrorCode, readonly [status: number, reaso
     closing: [503, 'Service Unavailable', 'The server is stopping'],
     handler_failed: [500, 'Internal Server Error', 'The upload could not be processed; it is kept'],
     invalid_argument: [500, 'Internal Server Error', 'Internal error'],
+    unreadable: [500, 'Internal Server Error', 'Internal error'],
     unexpected_response: [500, 'Internal Server Error', 'Internal error'],
   };
 

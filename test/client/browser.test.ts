@@ -339,6 +339,80 @@ describe('in a browser', () => {
       expect(uploads(service)).toHaveLength(1);
     });
 
+    inBrowser('pauses in whichever tab, through a reload too, and goes on where it was', async () => {
+      const { service, newPage, run } = await start();
+      const [first, second] = [await newPage(), await newPage()];
+      const id = await run<string>(
+        first,
+        `${queue} ${add} ${until(500_000)} globalThis.queue = queue; return id;`,
+      );
+      const paused = await run<{ status: string; isActive: boolean; sent: number }>(
+        second,
+        `${queue}
+         await queue.pause('${id}');
+         const read = async () => (await queue.entries())[0];
+         let entry = await read();
+         while (entry.isActive || entry.sent === undefined) {
+           await new Promise((resolve) => queue.onChange(resolve));
+           entry = await read();
+         }
+         return entry;`,
+      );
+      expect(paused).toMatchObject({ status: 'paused', isActive: false, isBegun: true, isKept: true });
+      expect(paused.sent).toBeGreaterThan(500_000);
+      await Promise.all([first.close(), second.reload()]);
+      const before = uploads(service).length;
+      const [still, resumed, entry] = await run<
+        [object, boolean, { status: string; result: { body: string } }]
+      >(
+        second,
+        `${queue}
+         const [still] = await queue.entries();
+         const resumed = await queue.resume('${id}');
+         return [still, resumed, await queue.settled('${id}')];`,
+      );
+      expect(still).toMatchObject({ status: 'paused', sent: paused.sent });
+      expect(resumed).toBe(true);
+      expect(entry.status).toBe('done');
+      expect(JSON.parse(entry.result.body)).toEqual(whole);
+      expect(before).toBe(0);
+      expect(await service.ids()).toHaveLength(1);
+      expect(uploads(service)).toHaveLength(1);
+    });
+
+    inBrowser('tells the server of a paused one that is removed', async () => {
+      const { service, newPage, run } = await start();
+      await run(
+        await newPage(),
+        `${queue} ${add} ${until(300_000)} await queue.pause(id); await queue.remove(id);`,
+      );
+      const [id = ''] = await service.ids();
+      expect((await service.store.load(id))?.record.state).toBe('removed');
+    });
+
+    inBrowser('does not wait any longer where it is told that it need not', async () => {
+      let proxy: Awaited<ReturnType<typeof cuttingProxy>> | undefined;
+      const { newPage, run } = await start(async (target) => {
+        proxy = await cuttingProxy({ target, cuts: [{ afterBytes: 1_000_000, means: 'rst' }] });
+        return proxy.port;
+      });
+      try {
+        // By itself it would come back in up to a quarter of an hour.
+        const slow = `const queue = client.uploadQueue({ retry: { minMs: 900_000, maxMs: 900_000 } });`;
+        const status = await run<string>(
+          await newPage(),
+          `${slow} ${add}
+           queue.onChange((entry) => entry?.progress?.state === 'reconnecting' && queue.retryNow());
+           return (await queue.settled(id)).status;`,
+        );
+        expect(status).toBe('done');
+        expect(proxy?.stats.cuts).toBe(1);
+      } finally {
+        await context?.close();
+        await proxy?.close();
+      }
+    });
+
     inBrowser('forgets what is removed, and tries again what had failed', async () => {
       const { service, newPage, run } = await start();
       const page = await newPage();

@@ -71,7 +71,8 @@ describe('the page', () => {
     expect(before).toBeGreaterThanOrEqual(20);
     await visit.page.reload();
     await visit.reach('paused.mp4', 'paused');
-    expect(await visit.percent('paused.mp4')).toBe(before);
+    // What was sent last may have been told after that.
+    expect(await visit.percent('paused.mp4')).toBeGreaterThanOrEqual(before);
     expect(requests.filter((request) => !request.startsWith('GET '))).toEqual([]);
     await visit.limit(0);
     await visit.button('Resume paused.mp4').click();

@@ -73,7 +73,7 @@ describe('over plain http, where the browser keeps nothing', () => {
     await visit.reach('changed.mp4', 'paused');
     await writeFile(film.path, 'another');
     await visit.button('Resume changed.mp4').click();
-    await visit.reach('changed.mp4', 'failed');
-    await visit.page.getByText('the file has changed or is gone').first().waitFor();
+    await visit.reach('changed.mp4', 'lacking');
+    await visit.page.getByText('changed.mp4 has to be chosen again').first().waitFor();
   });
 });
