@@ -1,6 +1,6 @@
 import type { Variant } from '../interruption-variants.ts';
 import { type Random, seededRandom } from '../lib/random.ts';
-import { settle } from '../lib/scratch.ts';
+import { emptyFiles, settle } from '../lib/scratch.ts';
 import type { CutsResults, CutsTrial } from './cuts-report.ts';
 import { type Density, lineOf, type ScheduleKey, scheduleOf } from './schedules.ts';
 import { type Load, Pair } from './trial.ts';
@@ -62,11 +62,13 @@ export const measureCuts = async (
       const seed = random.uint32();
       for (const variant of variants) {
         process.stderr.write(`interruption: ${key}, trial ${trial}/${plan.trials}, ${variant.name}\n`);
+        const directory = await fresh();
         try {
-          raw.push({ trial, ...(await measure(variant, key, await fresh(), seededRandom(seed), plan)) });
+          raw.push({ trial, ...(await measure(variant, key, directory, seededRandom(seed), plan)) });
         } catch (error) {
           throw new Error(`${variant.name}, ${key}: no figure`, { cause: error });
         }
+        await emptyFiles(directory); // all that they hold at the end of a run would be a hundred gigabytes
         await settle();
       }
     }
