@@ -208,21 +208,19 @@ describe('the command line', () => {
     const args = ['gc', '--store', 's3', '--bucket', double.bucket, '--prefix', 'p'];
     const line = (count: number) =>
       `${count} multipart uploads, 0 fragments, 0 record versions, 0 contents, 0 markers: 0 bytes\n`;
-    expect((await cli(env, ...args)).stdout).toBe(`removed ${line(0)}`);
+    const expired = '0 expired uploads, 0 tombstones\n';
+    expect((await cli(env, ...args)).stdout).toBe(`removed ${expired}removed ${line(0)}`);
     const dry = await cli(env, ...args, '--older-than-ms', '0', '--dry-run');
-    expect(dry.stdout).toBe(`would remove ${line(1)}`);
+    expect(dry.stdout).toBe(`would remove ${expired}would remove ${line(1)}`);
     expect(double.uploads()).toHaveLength(1);
-    expect((await cli(env, ...args, '--older-than-ms', '0')).stdout).toBe(`removed ${line(1)}`);
+    const { stdout } = await cli(env, ...args, '--older-than-ms', '0');
+    expect(stdout).toBe(`removed ${expired}removed ${line(1)}`);
     expect(double.uploads()).toEqual([]);
   });
 
   test.each([
     [['gc', '--store', 's3'], '--bucket is missing'],
-    [['gc'], 'gc is only for --store s3'],
-    [
-      ['gc', '--store', 's3', '--bucket', 'b', '--older-than-ms', 'a day'],
-      '--older-than-ms must be a number',
-    ],
+    [['gc', '--store', 's3', '--bucket', 'b', '--older-than-ms', 'a day'], '--older-than-ms must be'],
   ])('%j is refused', async (args, text) => {
     const { code: status, stderr } = await cli({}, ...args);
     expect(stderr).toContain(text);
@@ -240,7 +238,7 @@ describe('the command line', () => {
     const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(register)}`;
     const { code: status, stderr } = await cli({ NODE_OPTIONS }, 'gc', '--store', 's3', '--bucket', 'b');
     expect(stderr).toContain('npm install @aws-sdk/client-s3');
-    expect(status).toBe(2);
+    expect(status).toBe(1);
   });
 
   test('serve keeps uploads in a bucket', async () => {
