@@ -23,7 +23,11 @@ const shoot = async (
   const viewport = { width: widths[width], height: 900 };
   const visit = await Visit.start(browser, server.url, { colorScheme, viewport, deviceScaleFactor: 2 });
   const take = (state: string): Promise<unknown> =>
-    visit.page.screenshot({ path: join(folder, `${state}-${colorScheme}-${width}.png`), fullPage: true });
+    visit.page.screenshot({
+      animations: 'disabled',
+      path: join(folder, `${state}-${colorScheme}-${width}.png`),
+      fullPage: true,
+    });
   try {
     await take('idle');
     await visit.limit(8 * MiB);
