@@ -9,11 +9,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { Page } from 'playwright-core';
 import { type CutMeans, cuttingProxy, randomCuts } from '../../bench/lib/cutting-proxy.ts';
-import { type Random, randomSeed, seededRandom } from '../../bench/lib/random.ts';
+import type { Random } from '../../bench/lib/random.ts';
 import { buildInto, launchBrowser, openPage, servePage } from '../support/browser.ts';
+import { makeRuns, readCampaign } from '../support/campaign.ts';
 import { CyclingServer } from '../support/cycling-server.ts';
 
 interface Event {
@@ -157,13 +157,7 @@ const run = async (page: Page, random: Random, use: (server: CyclingServer) => v
 };
 
 const main = async (): Promise<boolean> => {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: 'string', default: '200' },
-      seed: { type: 'string', default: String(randomSeed()) },
-    },
-  });
-  const [runs, seed] = [Number(values.runs), Number(values.seed)];
+  const campaign = readCampaign();
   const browser = await launchBrowser().catch((error: unknown) => {
     console.log(`not tested in a browser: ${error instanceof Error ? error.message : error}`);
     return undefined;
@@ -177,15 +171,12 @@ const main = async (): Promise<boolean> => {
     const page = await openPage(browser, `http://127.0.0.1:${(pages.address() as AddressInfo).port}/`);
     let server: CyclingServer | undefined;
     await page.exposeFunction('restartServer', () => server?.restart());
-    let wrong = 0;
-    for (let i = 0; i < runs; i++) {
-      const fault = await run(page, seededRandom(seed + i), (one) => {
+    const wrong = await makeRuns(campaign, (random) =>
+      run(page, random, (one) => {
         server = one;
-      });
-      if (fault === undefined) continue;
-      wrong++;
-      console.error(`wrong: ${fault} (--runs 1 --seed ${seed + i})`);
-    }
+      }),
+    );
+    const { runs, seed } = campaign;
     const { cuts, restarts, pauses, reloads, requests, bytes } = tally;
     console.log(
       `client in ${browser.version()}: ${runs} uploads of ${(bytes / 2 ** 20).toFixed(0)} MiB in ${requests} requests, ` +

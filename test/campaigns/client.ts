@@ -7,10 +7,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { parseArgs } from 'node:util';
 import { type CutMeans, cuttingProxy, randomCuts } from '../../bench/lib/cutting-proxy.ts';
-import { type Random, randomSeed, seededRandom } from '../../bench/lib/random.ts';
+import type { Random } from '../../bench/lib/random.ts';
 import { type UploadOptions, type UploadResult, type UploadSource, upload } from '../../src/client/index.ts';
+import { makeRuns, readCampaign } from '../support/campaign.ts';
 import { CyclingServer } from '../support/cycling-server.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -147,21 +147,10 @@ const run = async (random: Random, tally: Tally): Promise<string | undefined> =>
 };
 
 const main = async (): Promise<boolean> => {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: 'string', default: '200' },
-      seed: { type: 'string', default: String(randomSeed()) },
-    },
-  });
-  const [runs, seed] = [Number(values.runs), Number(values.seed)];
+  const campaign = readCampaign();
   const tally: Tally = { cuts: 0, restarts: 0, pauses: 0, handovers: 0, requests: 0, bytes: 0 };
-  let wrong = 0;
-  for (let i = 0; i < runs; i++) {
-    const fault = await run(seededRandom(seed + i), tally);
-    if (fault === undefined) continue;
-    wrong++;
-    console.error(`wrong: ${fault} (--runs 1 --seed ${seed + i})`);
-  }
+  const wrong = await makeRuns(campaign, (random) => run(random, tally));
+  const { runs, seed } = campaign;
   const { cuts, restarts, pauses, handovers, requests, bytes } = tally;
   console.log(
     `client: ${runs} uploads of ${(bytes / 2 ** 20).toFixed(0)} MiB in ${requests} requests, ${cuts} cuts, ` +
