@@ -188,14 +188,7 @@ class Queue implements UploadQueue {
 
   async resume(id: string): Promise<boolean> {
     const record = await this.#store.get(id);
-    const file = record && this.#fileOf(record);
-    if (file === undefined) return false;
-    try {
-      await assertReadable(file);
-    } catch {
-      this.#files.delete(id); // of no use any more
-      return false;
-    }
+    if (record === undefined || !(await this.#canRead(record))) return false;
     await this.#store.change(id, (found) =>
       found?.status === 'paused' || found?.status === 'failed'
         ? { ...found, status: 'waiting', error: undefined }
@@ -330,6 +323,19 @@ class Queue implements UploadQueue {
 
   #fileOf(record: QueueRecord): File | undefined {
     return this.#files.get(record.id) ?? record.file;
+  }
+
+  /** A file of this page that has changed or is gone is let go of; to one that is kept neither can happen. */
+  async #canRead(record: QueueRecord): Promise<boolean> {
+    const given = this.#files.get(record.id);
+    const isReadable =
+      given !== undefined &&
+      (await assertReadable(given).then(
+        () => true,
+        () => false,
+      ));
+    if (!isReadable) this.#files.delete(record.id);
+    return this.#fileOf(record) !== undefined;
   }
 
   async #upload(id: string): Promise<void> {
