@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest';
 type Layer = 'leaf' | 'contract' | 'engine' | 'protocol' | 'http' | 'client' | 'files' | 'store' | 'top';
 
 const layers: readonly (readonly [Layer, RegExp])[] = [
-  ['leaf', /^src\/(errors|intervals|lifecycle|owner|place-file|headers\/[^/]+)\.ts$/],
+  ['leaf', /^src\/(errors|format-bytes|intervals|lifecycle|owner|place-file|headers\/[^/]+)\.ts$/],
   ['contract', /^src\/store\.ts$/],
   ['engine', /^src\/engine(\/.+)?\.ts$/],
   ['protocol', /^src\/(protocol\/.+|download\/plan)\.ts$/],

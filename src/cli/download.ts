@@ -11,8 +11,9 @@ import { Output, outputHelp, outputOptions } from './output.ts';
 import { problemOf } from './problems.ts';
 import { proposedName } from './proposed-name.ts';
 import { assertFolder, inTheWay, isFolder, isKept, targetIn } from './target.ts';
+import { readTransfer, transferOptions } from './transfer.ts';
 import { UsageError } from './usage-error.ts';
-import { headerFields, httpUrl, wholeNumber } from './values.ts';
+import { httpUrl } from './values.ts';
 
 const help = `Fetches a file, into FILE, or into the folder FILE under the name that the server or the URL gives it. Until it is whole
 it is FILE.partial, and FILE.partial.json says what is there: the same command goes on with it. Prints where it is.
@@ -29,10 +30,8 @@ const read = (args: string[]) => {
     allowPositionals: true,
     options: {
       ...outputOptions,
-      parallel: { type: 'string', default: '1' },
+      ...transferOptions,
       force: { type: 'boolean', default: false },
-      header: { type: 'string', multiple: true, default: [] },
-      'retry-for': { type: 'string', default: '300' },
     },
   });
   const [url, file, ...more] = positionals;
@@ -44,9 +43,7 @@ const read = (args: string[]) => {
     force: values.force,
     url: httpUrl(url),
     file: file === '' ? undefined : file,
-    parallel: wholeNumber('parallel', values.parallel, 1, 64),
-    headers: headerFields(values.header),
-    retryFor: wholeNumber('retry-for', values['retry-for'], 0, 1_000_000),
+    ...readTransfer(values),
   };
 };
 

@@ -9,8 +9,9 @@ import { commandLine } from './invocation.ts';
 import { Output, outputHelp, outputOptions } from './output.ts';
 import { type Circumstances, type Problem, problemOf } from './problems.ts';
 import { Sending } from './sending.ts';
+import { readTransfer, transferOptions } from './transfer.ts';
 import { UsageError } from './usage-error.ts';
-import { byteCount, headerFields, httpUrl, wholeNumber } from './values.ts';
+import { byteCount, httpUrl } from './values.ts';
 
 const help = `Sends files, one after the other, each as an upload of its own. What is cut off goes on where it was, at once or
 with the same command later; of a file that has changed since, a new upload begins. "-" is standard input,
@@ -33,11 +34,9 @@ const read = (args: string[]) => {
     allowPositionals: true,
     options: {
       ...outputOptions,
-      parallel: { type: 'string', default: '1' },
+      ...transferOptions,
       'max-request': { type: 'string' },
-      header: { type: 'string', multiple: true, default: [] },
       name: { type: 'string' },
-      'retry-for': { type: 'string', default: '300' },
     },
   });
   const last = positionals.at(-1);
@@ -53,11 +52,9 @@ const read = (args: string[]) => {
     quiet: values.quiet,
     files,
     url,
-    parallel: wholeNumber('parallel', values.parallel, 1, 64),
+    ...readTransfer(values),
     maxRequestBytes: maxRequest === undefined ? undefined : byteCount('max-request', maxRequest),
-    headers: headerFields(values.header),
     name: values.name,
-    retryFor: wholeNumber('retry-for', values['retry-for'], 0, 1_000_000),
   };
 };
 

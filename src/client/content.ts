@@ -111,7 +111,25 @@ export const closeAll = async (parts: readonly { close(): Promise<void> }[]): Pr
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 };
 
-export const isStream = (value: object): value is StreamLike =>
+/** Bytes that must not change meanwhile, a Blob or File, or a stream. */
+export type BytesPart = Uint8Array | ArrayBuffer | Blob | StreamLike;
+
+/** Throws `invalid_argument`. */
+export const openPart = (part: BytesPart): Source | OpenStream => {
+  if (part instanceof Uint8Array) return memorySource(part, chunkBytes);
+  if (part instanceof ArrayBuffer) return memorySource(new Uint8Array(part), chunkBytes);
+  if (part instanceof Blob) return blobSource(part);
+  if (typeof part === 'object' && part !== null && isStream(part)) return openStream(part);
+  throw new UploadError('invalid_argument', 'not a source', { actual: typeof part });
+};
+
+/** Several parts as one content: one that can be read again, if all of them can. */
+export const joined = (parts: readonly (Source | OpenStream)[]): Source | OpenStream => {
+  const seekable = parts.filter((part) => 'close' in part);
+  return seekable.length === parts.length ? concatenation(seekable) : concatenatedStream(parts);
+};
+
+const isStream = (value: object): value is StreamLike =>
   Symbol.asyncIterator in value || ('getReader' in value && typeof value.getReader === 'function');
 
 export const openStream = (stream: StreamLike): OpenStream => {

@@ -1,50 +1,39 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { UploadError } from '../errors.ts';
 import {
-  blobSource,
+  type BytesPart,
   chunkBytes,
   closeAll,
-  concatenatedStream,
-  concatenation,
-  isStream,
-  memorySource,
+  joined,
   type OpenStream,
-  openStream,
+  openPart,
   type Source,
-  type StreamLike,
 } from './content.ts';
 
 export { memorySource, type Source } from './content.ts';
 
 /** A path, bytes that must not change meanwhile, or a stream. */
-export type SinglePart = string | Uint8Array | ArrayBuffer | Blob | StreamLike;
+export type SinglePart = string | BytesPart;
 /** Several are sent one after the other, as one content. */
 export type UploadSource = SinglePart | readonly SinglePart[];
 
 /** Rejects with `invalid_argument` when a file cannot be opened or is not a regular one. */
 export const openSource = async (source: UploadSource): Promise<Source | OpenStream> => {
-  if (!isList(source)) return openPart(source);
-  const opened = await Promise.allSettled(source.map(openPart));
+  if (!isList(source)) return openAny(source);
+  const opened = await Promise.allSettled(source.map(openAny));
   const parts = opened.flatMap((part) => (part.status === 'fulfilled' ? [part.value] : []));
   const failed = opened.find((part) => part.status === 'rejected');
-  const seekable = parts.filter((part) => 'close' in part);
   if (failed !== undefined) {
-    await closeAll(seekable);
+    await closeAll(parts.filter((part) => 'close' in part));
     throw failed.reason;
   }
-  return seekable.length === parts.length ? concatenation(seekable) : concatenatedStream(parts);
+  return joined(parts);
 };
 
 const isList = (source: UploadSource): source is readonly SinglePart[] => Array.isArray(source);
 
-const openPart = async (part: SinglePart): Promise<Source | OpenStream> => {
-  if (typeof part === 'string') return openFile(part);
-  if (part instanceof Uint8Array) return memorySource(part, chunkBytes);
-  if (part instanceof ArrayBuffer) return memorySource(new Uint8Array(part), chunkBytes);
-  if (part instanceof Blob) return blobSource(part);
-  if (typeof part === 'object' && part !== null && isStream(part)) return openStream(part);
-  throw new UploadError('invalid_argument', 'not a source', { actual: typeof part });
-};
+const openAny = async (part: SinglePart): Promise<Source | OpenStream> =>
+  typeof part === 'string' ? openFile(part) : openPart(part);
 
 const openFile = async (path: string): Promise<Source> => {
   const handle = await open(path, 'r').catch((cause: unknown) => {

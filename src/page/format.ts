@@ -1,15 +1,7 @@
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+import { formatBytes } from '../format-bytes.ts';
 
 /** `0 B`, `1.5 KiB`, `23.4 MiB`, in one piece. */
-export const bytesText = (bytes: number): string => {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1023.95 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? Math.round(value) : value.toFixed(1)}\u00a0${units[unit]}`;
-};
+export const bytesText = (bytes: number): string => formatBytes(bytes).replace(' ', '\u00a0');
 
 /** `3 s left`, `5 min left`; empty where it can't be told. */
 export const leftText = (etaMs: number): string => {

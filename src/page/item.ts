@@ -76,20 +76,28 @@ export interface Seen {
 export const itemOf = (entry: QueueEntry, seen: Seen): Item => {
   const { id, name, size, isKept, error, result, progress } = entry;
   const phase = phaseOf(entry);
-  const isMoving = phase === 'sending';
   return {
     id,
     name,
     size,
     phase,
     sent: sentOf(entry, seen),
-    rate: isMoving ? (progress?.rate ?? 0) : 0,
-    etaMs: isMoving ? (progress?.etaMs ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+    ...movementOf(phase, progress),
     pickedUpAt: seen.pickedUpAt,
     isKept: isKept || phase === 'done',
     problem: phase === 'failed' ? (error?.message ?? '') : '',
     link: phase === 'done' ? (result?.location ?? '') : '',
   };
+};
+
+/** How fast, and how long still: of one that is being sent. */
+export const movementOf = (
+  phase: Phase,
+  progress: UploadProgress | undefined,
+): Pick<Item, 'rate' | 'etaMs'> => {
+  const isMoving = phase === 'sending' && progress !== undefined;
+  const { rate, etaMs } = isMoving ? progress : { rate: 0, etaMs: Number.POSITIVE_INFINITY };
+  return { rate, etaMs };
 };
 
 /** The queue says it exactly of what is paused; of the others the page has seen the last. */

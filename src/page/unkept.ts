@@ -4,7 +4,7 @@ import type { SavedUpload } from '../client/saved.ts';
 import { isUploadError } from '../errors.ts';
 import { page } from './dom.ts';
 import { isGone } from './gone.ts';
-import { type Added, type Item, patience, progressPhase, type Uploader } from './item.ts';
+import { type Added, type Item, movementOf, patience, progressPhase, type Uploader } from './item.ts';
 
 /** So many at once, as the queue has them. */
 const concurrency = 2;
@@ -202,15 +202,13 @@ const idOf = ({ name, size, lastModified }: File): string => JSON.stringify([nam
 const itemOf = ({ id, name, size, status, file, isRunning, progress, state, ...entry }: Entry): Item => {
   const moving = isRunning ? progressPhase(progress, state?.begun === true) : 'queued';
   const phase = status !== 'waiting' ? status : file === undefined ? 'lacking' : moving;
-  const isMoving = phase === 'sending';
   return {
     id,
     name,
     size,
     phase,
     sent: phase === 'done' ? size : entry.sent,
-    rate: isMoving ? (progress?.rate ?? 0) : 0,
-    etaMs: isMoving ? (progress?.etaMs ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+    ...movementOf(phase, progress),
     pickedUpAt: entry.pickedUpAt,
     isKept: phase !== 'lacking', // what is said of all of them is not said of each
     problem: phase === 'failed' ? entry.problem : '',
