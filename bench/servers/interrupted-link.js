@@ -141,7 +141,8 @@ const send = (socket, { number, start, end }, onSent) => {
     underWay++;
     socket.write(value, (error) => {
       underWay--;
-      if (error) return; // a failed socket reports itself where the answer is read
+      // A failed socket reports itself where the answer is read; one that was given up calls this without an error.
+      if (error || socket.destroyed) return;
       onSent(value.length);
       next();
     });
