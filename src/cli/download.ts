@@ -65,6 +65,7 @@ const run: Command['run'] = async (args, streams) => {
       signal,
       headers,
       parallel,
+      overwrite: options.force,
       retry: { maxCount: Number.POSITIVE_INFINITY, maxTimeMs: retryFor * 1000, maxMs: 5_000 },
       onProgress: ({ received, total, rate, etaMs }) => {
         output.progress({

@@ -30,8 +30,14 @@ export const problemOf = (error: unknown, circumstances: Circumstances = {}): Pr
 
 const ofUpload = (error: UploadError, circumstances: Circumstances): Problem => {
   const { code, message, status } = error;
-  const { task, url, retryFor } = circumstances;
+  const { task, url, path, retryFor } = circumstances;
   const known = (text: string, ...hints: string[]): Problem => ({ code, message: text, hints });
+  if (code === 'target_exists') {
+    return known(
+      `${path} exists`,
+      '--force overwrites it; or name another: resumable-http download URL FILE',
+    );
+  }
   if (code === 'interrupted' && url !== undefined && !isAnswered(error)) {
     const why = deepCode(error);
     const text = `no connection to ${originOf(url)} for ${retryFor} s${why === undefined ? '' : ` (${why})`}`;

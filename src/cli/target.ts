@@ -24,16 +24,8 @@ export const assertFolder = async (target: string): Promise<void> => {
 export const isKept = async (target: string): Promise<boolean> =>
   (await stat(`${target}.partial.json`).catch(unlessMissing)) !== undefined;
 
-/** What would be lost by saving there: another file, or a part of a download of another URL. */
+/** What would be lost by saving there: a part of a download of another URL. */
 export const inTheWay = async (target: string, url: URL): Promise<Problem | undefined> => {
-  const exists = (await stat(target).catch(unlessMissing)) !== undefined;
-  if (exists) {
-    return {
-      code: 'target_exists',
-      message: `${target} exists`,
-      hints: ['--force overwrites it; or name another: resumable-http download URL FILE'],
-    };
-  }
   const notes = await readFile(`${target}.partial.json`, 'utf8').catch(unlessMissing);
   const other = notes === undefined ? undefined : /"url":("(?:[^"\\]|\\.)*")/.exec(notes)?.[1];
   if (other === undefined || JSON.parse(other) === url.href) return undefined;

@@ -33,6 +33,11 @@ export interface DownloadOptions {
    * beginning, or fail with `digest_conflict`. Default `restart`.
    */
   readonly onChange?: 'restart' | 'fail' | undefined;
+  /**
+   * Whether a file that has the name is replaced. If not it fails with `target_exists`: before the first request, or
+   * at the end, where the file has appeared meanwhile; what has arrived then stays. Default true.
+   */
+  readonly overwrite?: boolean | undefined;
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
 }
 
@@ -108,6 +113,7 @@ class DownloadRun {
   readonly #stallTimeoutMs: number;
   readonly #retry: ReturnType<typeof readRetry>;
   readonly #onChange: 'restart' | 'fail';
+  readonly #overwrite: boolean;
   readonly #onProgress: (progress: DownloadProgress) => void;
   readonly #headers: ReturnType<typeof readHeadersOption>['headers'];
   readonly #agents: { readonly http: http.Agent; readonly https: https.Agent };
@@ -127,6 +133,7 @@ class DownloadRun {
     this.#stallTimeoutMs = milliseconds('stallTimeoutMs', options.stallTimeoutMs ?? 30_000, 1);
     this.#retry = readRetry(options.retry ?? {});
     this.#onChange = options.onChange ?? 'restart';
+    this.#overwrite = options.overwrite ?? true;
     this.#onProgress = options.onProgress ?? (() => {});
     this.#headers = readHeadersOption(options.headers ?? {}).headers;
     const settings = { keepAlive: true, maxSockets: this.#parallel };
@@ -136,7 +143,7 @@ class DownloadRun {
   async result(): Promise<DownloadResult> {
     try {
       this.#signal?.throwIfAborted();
-      const file = await PartialFile.open(this.#destination, this.#url.href);
+      const file = await PartialFile.open(this.#destination, this.#url.href, this.#overwrite);
       try {
         return await this.#fetchAll(file);
       } catch (error) {
@@ -182,8 +189,10 @@ class DownloadRun {
     if (version?.length === undefined || version.validator === undefined) {
       // Nothing that could be put together with what another request brings.
       if (version !== undefined) await file.restart(undefined);
-      const end = this.#parallel > 1 ? firstRangeBytes : undefined;
-      return this.#fetch(file, { start: 0, end }, this.#stop());
+      const end = this.#parallel > 1 && version === undefined ? firstRangeBytes : undefined;
+      const hasEnded = await this.#fetch(file, { start: 0, end }, this.#stop());
+      if (end === undefined && !hasEnded) assertGoesOn(file);
+      return hasEnded;
     }
     const ranges = split(file.received.missing(0, version.length), this.#parallel);
     const abort = new AbortController();
@@ -238,6 +247,8 @@ class DownloadRun {
       stallTimeoutMs: this.#stallTimeoutMs,
     });
     try {
+      // What is asked for lies within the version that is partly there.
+      if (pinned !== undefined && response.status === 416) throw new Changed();
       const answer = this.#read(response, wanted);
       if (pinned !== undefined && !isSame(pinned, answer)) throw new Changed();
       if (pinned === undefined) await file.restart(answer.version);
@@ -348,6 +359,16 @@ const isSame = (pinned: Version, { version, isWhole }: Answer): boolean => {
   if (isWhole || version.length !== pinned.length) return false;
   const saysNothing = version.validator === undefined && pinned.validator?.startsWith('"') === false;
   return saysNothing || version.validator === pinned.validator;
+};
+
+/** All was asked for: either it has come, or the rest of the same version can be. */
+const assertGoesOn = ({ version, received }: PartialFile): void => {
+  const { length, validator } = version ?? {};
+  if (length !== undefined && (validator !== undefined || received.covers(0, length))) return;
+  throw new UploadError(
+    'unexpected_response',
+    'the server sends a part, and nothing that tells of which version',
+  );
 };
 
 /** Ranges of which each connection has several to take, so that a slow one does not hold up the end. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode, UploadError } from '../errors.ts';
 import type { Digest } from '../headers/digest.ts';
@@ -28,37 +28,51 @@ const noteMs = 1_000;
 export class PartialFile {
   readonly #path: string;
   readonly #url: string;
-  readonly #file: FileHandle;
+  #file: FileHandle;
+  readonly #overwrite: boolean;
+  /** An earlier process has begun it. */
+  readonly #isContinued: boolean;
   #version: Version | undefined;
   #received: IntervalSet;
   #notedAt = performance.now();
   #noting: Promise<void> | undefined;
 
-  private constructor(destination: string, url: string, file: FileHandle, found: Sidecar | undefined) {
+  private constructor(
+    destination: string,
+    url: string,
+    file: FileHandle,
+    overwrite: boolean,
+    found: Sidecar | undefined,
+  ) {
     this.#path = destination;
     this.#url = url;
     this.#file = file;
+    this.#overwrite = overwrite;
+    this.#isContinued = found !== undefined;
     this.#version = found;
     this.#received = IntervalSet.from((found?.ranges ?? []).map(([start, end]) => ({ start, end })));
   }
 
-  /** Goes on with what an earlier process left, where that is of the same URL and can be told from other versions. */
-  static async open(destination: string, url: string): Promise<PartialFile> {
+  /**
+   * Goes on with what an earlier process left, where that is of the same URL and can be told from other versions.
+   * Rejects with `target_exists` where another file has the name and may not be overwritten.
+   */
+  static async open(destination: string, url: string, overwrite: boolean): Promise<PartialFile> {
     const found = await readSidecar(`${destination}.partial.json`, url);
-    const file = await open(`${destination}.partial`, found === undefined ? 'w+' : 'r+').catch(
-      (error: unknown) => {
-        if (found === undefined || systemCode(error) !== 'ENOENT') throw error;
-        return undefined;
-      },
-    );
+    if (!overwrite) await assertFree(destination, found !== undefined);
+    if (found === undefined) {
+      return new PartialFile(destination, url, await create(`${destination}.partial`), overwrite, found);
+    }
+    const file = await open(`${destination}.partial`, 'r+').catch((error: unknown) => {
+      if (systemCode(error) !== 'ENOENT') throw error;
+    });
     if (file === undefined) {
       await rm(`${destination}.partial.json`, { force: true });
-      return PartialFile.open(destination, url);
+      return PartialFile.open(destination, url, overwrite);
     }
-    const partial = new PartialFile(destination, url, file, found);
+    const partial = new PartialFile(destination, url, file, overwrite, found);
     // A file that is shorter than its notes has lost something.
-    if (found !== undefined && (await file.stat()).size < partial.received.end)
-      await partial.restart(undefined);
+    if ((await file.stat()).size < partial.received.end) await partial.restart(undefined);
     return partial;
   }
 
@@ -70,11 +84,13 @@ export class PartialFile {
     return this.#received;
   }
 
-  /** Forgets everything, for another version of the resource. */
+  /** Forgets everything, for another version of the resource. What another process may be at, or has put in its place, stays. */
   async restart(version: Version | undefined): Promise<void> {
     await this.#noting;
     await rm(`${this.#path}.partial.json`, { force: true });
-    await this.#file.truncate(0);
+    const fresh = await create(`${this.#path}.partial`);
+    await this.#file.close();
+    this.#file = fresh;
     this.#received = new IntervalSet();
     this.#version = version;
   }
@@ -87,10 +103,11 @@ export class PartialFile {
     this.#received.add(offset, offset + chunk.length);
     if (performance.now() - this.#notedAt < noteMs) return;
     this.#notedAt = performance.now();
+    await this.#assertOurs();
     await this.note();
   }
 
-  /** What it says is there is safe. */
+  /** What it says is there is safe. Of a file that is another process's by now it says nothing. */
   note(): Promise<void> {
     this.#noting ??= this.#note().finally(() => {
       this.#noting = undefined;
@@ -117,10 +134,15 @@ export class PartialFile {
     );
   }
 
-  /** Puts it in its place. */
+  /**
+   * Puts it in its place. Rejects as `open` where another file has appeared there meanwhile, and all that has arrived
+   * stays; and with `superseded` where another download to this place has begun anew or has ended.
+   */
   async finish(): Promise<void> {
     await this.#noting;
     await this.#file.sync();
+    await this.#assertOurs();
+    if (!this.#overwrite) await this.#takeName();
     await rename(`${this.#path}.partial`, this.#path);
     await rm(`${this.#path}.partial.json`, { force: true });
     const folder = await open(dirname(this.#path), 'r');
@@ -136,9 +158,37 @@ export class PartialFile {
     await this.#file.close();
   }
 
+  /** Renaming replaces what is there. Making a file does not, and on every file system. */
+  async #takeName(): Promise<void> {
+    await this.note(); // whoever finds the name taken by us must find this too
+    try {
+      await (await open(this.#path, 'wx')).close();
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error;
+      await assertFree(this.#path, this.#isContinued);
+    }
+  }
+
+  async #isOurs(): Promise<boolean> {
+    const [own, there] = await Promise.all([
+      this.#file.stat({ bigint: true }),
+      stat(`${this.#path}.partial`, { bigint: true }).catch((error: unknown) => {
+        if (systemCode(error) !== 'ENOENT') throw error;
+      }),
+    ]);
+    return own.ino === there?.ino && own.dev === there.dev;
+  }
+
+  async #assertOurs(): Promise<void> {
+    if (await this.#isOurs()) return;
+    throw new UploadError('superseded', 'another download to the same place has taken over', {
+      actual: this.#path,
+    });
+  }
+
   async #note(): Promise<void> {
     // Without a validator nobody could tell whether what follows is of the same version.
-    if (this.#version?.validator === undefined) return;
+    if (this.#version?.validator === undefined || !(await this.#isOurs())) return;
     const sidecar: Sidecar = {
       version: 1,
       url: this.#url,
@@ -149,6 +199,27 @@ export class PartialFile {
     await writeWhole(`${this.#path}.partial.json`, JSON.stringify(sidecar));
   }
 }
+
+/** An empty file may be the name that an earlier process had taken when it was killed. */
+const assertFree = async (path: string, isContinued: boolean): Promise<void> => {
+  const target = await lstat(path).catch((error: unknown) => {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  });
+  if (target === undefined || (target.size === 0 && isContinued)) return;
+  throw new UploadError('target_exists', 'another file has that name', { actual: path });
+};
+
+/** A file of its own, whoever is at the one that has the name. */
+const create = async (path: string): Promise<FileHandle> => {
+  for (;;) {
+    await rm(path, { force: true });
+    try {
+      return await open(path, 'wx+');
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error; // somebody was quicker
+    }
+  }
+};
 
 const writeWhole = async (path: string, text: string): Promise<void> => {
   const file = await open(`${path}.new`, 'w');

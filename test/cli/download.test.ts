@@ -78,6 +78,24 @@ describe('a download', () => {
     expect(await sumOfFile(join(cwd, 'film.mp4'))).toBe(sum);
   });
 
+  test('does not overwrite a file that has appeared meanwhile, and keeps what has arrived', async () => {
+    const cwd = await folder();
+    const path = join(cwd, 'film.mp4');
+    const server = await serveRanges({
+      content: bytes,
+      etag: '"a"',
+      before: () => writeFile(path, 'precious'),
+    });
+    const args = ['download', server.url, 'film.mp4'];
+    const refused = await run(args, { cwd });
+    expect([refused.code, refused.stdout]).toEqual([1, '']);
+    expect(refused.stderr).toMatch(/^film\.mp4 exists\n--force overwrites it.*\nwhat has arrived is kept/m);
+    expect(await readFile(path, 'utf8')).toBe('precious');
+    expect((await run([...args, '--force'], { cwd })).code).toBe(0);
+    expect(await sumOfFile(path)).toBe(sum);
+    expect(server.requests).toHaveLength(1);
+  });
+
   test('gives up a part of another URL only when it is told to', async () => {
     const cwd = await folder();
     const server = await serveRanges({ content: bytes, etag: '"a"' });

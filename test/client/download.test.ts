@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -285,6 +285,60 @@ describe('what a server may answer', () => {
   });
 });
 
+describe('a download of which nothing tells the version', () => {
+  test('is asked for whole, once the beginning has shown that', async () => {
+    const server = await serveRanges({ content: bytes, etag: 'W/"a"' });
+    const at = await place();
+    await download(server.url, at.path, { ...quick, parallel: 4 }).result;
+    await expectFile(at, bytes);
+    expect(server.requests.map(({ range }) => range)).toEqual(['bytes=0-1048575', 'bytes=0-']);
+  });
+
+  test('ends where the server never sends all of it', async () => {
+    const server = await serveRanges({ content: bytes, etag: 'W/"a"' });
+    server.served.instead = (_number, _request, response) => {
+      const part = bytes.subarray(0, 1_000);
+      response.writeHead(206, { 'Content-Range': `bytes 0-999/${bytes.length}` }).end(part);
+      return true;
+    };
+    for (const parallel of [1, 4]) {
+      const at = await place();
+      const error = await failure(download(server.url, at.path, { ...quick, parallel }).result);
+      expect(error.code).toBe('unexpected_response');
+    }
+    expect(server.requests.length).toBeLessThan(5);
+  });
+});
+
+describe('a download of what is shorter by now than what is there, at a server that ignores If-Range', () => {
+  const shrinking = async () => {
+    const server = await serveRanges({
+      content: bytes,
+      etag: '"a"',
+      ignoresIfRange: true,
+      cut: (number) => (number === 0 ? { after: 3_000_000 } : undefined),
+    });
+    server.served.before = async (number) => {
+      if (number === 1) Object.assign(server.served, { content: others.subarray(0, 1_000_000), etag: '"b"' });
+    };
+    return server;
+  };
+
+  test('begins anew', async () => {
+    const server = await shrinking();
+    const at = await place();
+    await download(server.url, at.path, quick).result;
+    await expectFile(at, others.subarray(0, 1_000_000));
+  });
+
+  test('or says so', async () => {
+    const server = await shrinking();
+    const at = await place();
+    const error = await failure(download(server.url, at.path, { ...quick, onChange: 'fail' }).result);
+    expect(error.code).toBe('digest_conflict');
+  });
+});
+
 test('progress only rises, and an abort stops it with its reason and keeps what is there', async () => {
   const server = await serveRanges({
     content: bytes,
@@ -312,4 +366,60 @@ test('progress only rises, and an abort stops it with its reason and keeps what 
   await download(server.url, at.path, quick).result;
   await expectFile(at, bytes);
   expect(server.requests.at(-1)?.range).toBe('bytes=3000000-4999999');
+});
+
+describe('a download that may not overwrite', () => {
+  const careful = { ...quick, overwrite: false };
+  const source = { content: bytes, etag: '"a"' };
+
+  test('asks for nothing where another file has the name, be it a link to nowhere', async () => {
+    const server = await serveRanges(source);
+    const at = await place();
+    await writeFile(at.path, 'precious');
+    const error = await failure(download(server.url, at.path, careful).result);
+    expect(error).toMatchObject({ code: 'target_exists', cause: { actual: at.path } });
+    expect(await readFile(at.path, 'utf8')).toBe('precious');
+    await rm(at.path);
+    await symlink('nowhere', at.path);
+    expect(await failure(download(server.url, at.path, careful).result)).toMatchObject({
+      code: 'target_exists',
+    });
+    expect(await readdir(at.folder)).toEqual(['film.mp4']);
+    expect(server.requests).toEqual([]);
+  });
+
+  test('keeps what has arrived where one appears meanwhile, and asks for nothing again', async () => {
+    const server = await serveRanges(source);
+    const at = await place();
+    server.served.before = () => writeFile(at.path, 'precious');
+    expect(await failure(download(server.url, at.path, careful).result)).toMatchObject({
+      code: 'target_exists',
+    });
+    expect(await readFile(at.path, 'utf8')).toBe('precious');
+    await rename(at.path, join(at.folder, 'moved'));
+    await download(server.url, at.path, careful).result;
+    expect(sha256(await readFile(at.path))).toBe(sha256(bytes));
+    expect((await readdir(at.folder)).sort()).toEqual(['film.mp4', 'moved']);
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test('goes on where an earlier process had taken the name and was killed', async () => {
+    const server = await serveRanges(source);
+    const at = await place();
+    server.served.before = () => writeFile(at.path, 'in the way');
+    await failure(download(server.url, at.path, careful).result);
+    await truncate(at.path); // as it is between taking the name and renaming
+    await download(server.url, at.path, careful).result;
+    await expectFile(at, bytes);
+  });
+
+  test('does not take an empty file for its own that it has not begun', async () => {
+    const server = await serveRanges(source);
+    const at = await place();
+    await writeFile(at.path, '');
+    expect(await failure(download(server.url, at.path, careful).result)).toMatchObject({
+      code: 'target_exists',
+    });
+    expect(server.requests).toEqual([]);
+  });
 });
