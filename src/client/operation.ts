@@ -33,6 +33,10 @@ export class Operation {
   /** What the server holds has to be asked for. */
   #unsure = false;
   #committed = 0;
+  /** It has been answered as only a server does that knows about resuming. */
+  #isUnderstood = false;
+  /** It was not: all goes in one request. */
+  #isPlain = false;
   /** The upload may exist: from now on it is resumed, never started. */
   #begun = false;
   #limit: number;
@@ -55,6 +59,7 @@ export class Operation {
     }
     this.#etag = state.etag;
     this.#limit = Math.min(this.#limit, state.maxRequestBytes ?? Number.POSITIVE_INFINITY);
+    this.#isUnderstood = state.location !== undefined || state.etag !== undefined;
     this.#begun = state.begun;
     this.#unsure = true;
   }
@@ -191,6 +196,28 @@ export class Operation {
     this.#begun = true;
   }
 
+  /**
+   * Whether an answer that says success can mean the whole. Where nothing tells that the server resumes it was taken for
+   * what it looks like: a request with these bytes alone.
+   */
+  isWholeWith(step: Step): boolean {
+    const { total } = this;
+    if (step.kind === 'whole' || total === 0) return true;
+    if (step.kind === 'handshake') return false;
+    return this.#isUnderstood || (step.kind === 'range' && step.start === 0 && step.end === total);
+  }
+
+  /** All in one request, as where nobody resumes; returns false where that can't be. */
+  beginAnew(): boolean {
+    const { total } = this;
+    const base = this.#source instanceof ReplaySource ? this.#source.base : 0;
+    if (total === undefined || total > this.#limit || base > 0) return false;
+    this.#begun = false;
+    this.#unsure = false;
+    this.#isPlain = true;
+    return true;
+  }
+
   /** A request of so many bytes was too large; returns false when smaller ones make no sense. */
   halve(bytes: number): boolean {
     if (bytes <= leastLimit) return false;
@@ -219,7 +246,7 @@ export class Operation {
   #first(): Step | undefined {
     if (this.#settings.handshake) return { kind: 'handshake' };
     const { total } = this;
-    if (this.#isParallel() && total !== 0) return { kind: 'query' };
+    if (this.#isParallel() && total !== 0 && !this.#isPlain) return { kind: 'query' };
     if (total !== undefined && total <= this.#limit && !(this.#source instanceof ReplaySource))
       return { kind: 'whole' };
     if (total === 0) return { kind: 'whole' };
@@ -281,6 +308,7 @@ export class Operation {
       return false;
     }
     this.#begun = true;
+    this.#isUnderstood = true;
     const stored = readRange(range, this.total);
     // Answers of several connections may arrive in another order than they were given in.
     const isPartial = this.#accompanied.has(step);

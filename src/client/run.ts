@@ -281,14 +281,14 @@ export class Run {
       return { failure: this.#unexpected(response, 'not with these headers') };
     }
     if (status < 200 || status > 299) throw this.#refused(step, response);
-    if (step.kind === 'handshake' && operation.total !== 0) {
-      // A server that knows nothing of this took the empty request for the whole upload.
-      throw this.#failed(
-        'unexpected_response',
-        `the server took the handshake for a complete request (${describeResponse(response)}); it cannot resume`,
-        undefined,
-        response,
-      );
+    if (!operation.isWholeWith(step)) {
+      // A server that knows nothing of this takes every request for all there is.
+      if (step.kind === 'query' && operation.beginAnew()) {
+        return { failure: this.#unexpected(response, 'a question taken for a complete request') };
+      }
+      const what = step.kind === 'range' ? 'a part' : `the ${step.kind}`;
+      const text = `the server took ${what} for a complete request (${describeResponse(response)}); it cannot resume`;
+      throw this.#failed('unexpected_response', text, undefined, response);
     }
     if (withBody) this.#rememberLimit();
     return { final: response };

@@ -81,6 +81,8 @@ const fileSource = async (handle: FileHandle): Promise<Source> => {
           throw new UploadError('length_changed', 'the file became shorter during the upload', { offset });
         }
         offset += bytesRead;
+        // Without the last bytes nobody takes for whole what may be of two versions.
+        if (offset >= end) await assertUnchanged();
         yield buffer.subarray(0, bytesRead);
         [buffer, other] = [other, buffer];
       }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
@@ -10,7 +10,16 @@ import { openStream } from '../../src/client/content.ts';
 import { type UploadOptions, type UploadSource, upload } from '../../src/client/index.ts';
 import { ReplaySource } from '../../src/client/replay.ts';
 import { content, sha256 } from '../support/requests.ts';
-import { afterwards, answer, done, failure, named, ranges, scripted } from '../support/scripted-server.ts';
+import {
+  afterwards,
+  answer,
+  done,
+  failure,
+  named,
+  type Reply,
+  ranges,
+  scripted,
+} from '../support/scripted-server.ts';
 import { startService } from '../support/service.ts';
 
 const quick: UploadOptions = { retry: { minMs: 2, maxMs: 10 }, stallTimeoutMs: 5_000 };
@@ -197,4 +206,22 @@ describe('a stream', () => {
     const { result } = upload(url, [join(await folder(), 'no such file'), bytes], quick);
     expect(await result.catch((error: unknown) => error)).toMatchObject({ code: 'invalid_argument' });
   });
+});
+
+test('a file that is written in place during a request is not spliced together: its end is never sent', async () => {
+  const path = join(await folder(), 'part');
+  const size = 32 * 2 ** 20; // more than is on its way at any time
+  await writeFile(path, Buffer.alloc(size));
+  let arrived = 0;
+  const slow = async (...[request, response]: Parameters<Reply>): Promise<void> => {
+    await once(request, 'readable');
+    const file = await open(path, 'r+');
+    await file.write('another', size - 100);
+    await file.close();
+    for await (const chunk of request) arrived += (chunk as Buffer).length;
+    response.end();
+  };
+  const { url } = await scripted(named, async (...exchange) => slow(...exchange).catch(() => undefined));
+  expect((await failure(upload(url, path, quick).result)).code).toBe('digest_conflict');
+  expect(arrived).toBeLessThan(size);
 });
