@@ -43,19 +43,21 @@ const storeName = 'uploads';
 /** The records, in a database that all tabs of an origin share. */
 export class QueueStore {
   readonly #database: Promise<Database>;
+  /** What the database did not take: this page goes by it all the same. */
+  readonly #unwritten = new Map<string, Partial<QueueRecord>>();
 
   constructor(name: string) {
     this.#database = open(name);
   }
 
   async get(id: string): Promise<QueueRecord | undefined> {
-    return (await this.#run('readonly', (store) => store.get(id))) as QueueRecord | undefined;
+    return this.#newest(await this.#run('readonly', (store) => store.get(id)));
   }
 
   /** The oldest first. */
   async all(): Promise<QueueRecord[]> {
-    const records = (await this.#run('readonly', (store) => store.getAll())) as QueueRecord[];
-    return records.sort((a, b) => a.addedAt - b.addedAt);
+    const records = await this.#run('readonly', (store) => store.getAll());
+    return records.flatMap((record) => this.#newest(record) ?? []).sort((a, b) => a.addedAt - b.addedAt);
   }
 
   /** In one transaction: of two tabs that change a record, one does so after the other. Undefined leaves it as it is. */
@@ -67,26 +69,42 @@ export class QueueStore {
     const transaction = database.transaction(storeName, 'readwrite');
     const store = transaction.objectStore(storeName);
     let record: QueueRecord | undefined;
+    let isChanged = false;
     const reading = store.get(id);
     reading.onsuccess = () => {
-      const found = reading.result as QueueRecord | undefined;
+      const found = this.#newest(reading.result);
       const changed = next(found);
       record = changed ?? found;
+      isChanged = changed !== undefined;
       if (changed !== undefined) store.put(changed);
     };
     await new Promise<void>((resolve, reject) => {
       transaction.oncomplete = resolve;
       transaction.onabort = () => reject(failed(transaction.error));
     });
+    if (isChanged) this.#unwritten.delete(id);
     return record;
+  }
+
+  /** Into the record, if there still is one. What the database refuses goes with the next change, or is forgotten with the page. */
+  async note(id: string, facts: Partial<QueueRecord>): Promise<void> {
+    await this.change(id, (found) => found && { ...found, ...facts }).catch(() => {
+      this.#unwritten.set(id, { ...this.#unwritten.get(id), ...facts });
+    });
   }
 
   async remove(id: string): Promise<void> {
     await this.#run('readwrite', (store) => store.delete(id));
+    this.#unwritten.delete(id);
   }
 
   async close(): Promise<void> {
     (await this.#database).close();
+  }
+
+  #newest(found: unknown): QueueRecord | undefined {
+    const record = found as QueueRecord | undefined;
+    return record && { ...record, ...this.#unwritten.get(record.id) };
   }
 
   async #run<T>(mode: 'readonly' | 'readwrite', ask: (store: ObjectStore) => StoreRequest<T>): Promise<T> {

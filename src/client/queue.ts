@@ -366,7 +366,7 @@ class Queue implements UploadQueue {
         const text = JSON.stringify(state);
         if (text !== saved) {
           saved = text;
-          saving = saving.then(() => this.#store.change(id, (found) => found && { ...found, state }));
+          saving = saving.then(() => this.#store.note(id, { state }));
         }
         const now = performance.now();
         if (now - toldAt < tellMs && progress.state === told) return;
@@ -388,14 +388,12 @@ class Queue implements UploadQueue {
     await saving;
     const isStopped = stop.signal.aborted && outcome.status === 'failed';
     if (isStopped && this.#closing.signal.aborted) return;
-    await this.#store.change(id, (found) => {
-      if (found === undefined) return undefined; // removed meanwhile
-      if (isStopped) return { ...found, sent };
-      if (outcome.status === 'done') return { ...found, ...outcome, file: undefined, state: undefined };
-      // It goes on when the file is added again.
-      if (outcome.error.code === 'unreadable' && this.#files.delete(id)) return undefined;
-      return { ...found, ...outcome, ...(lost.has(outcome.error.code) && { state: undefined }) };
-    });
+    if (isStopped) await this.#store.note(id, { sent });
+    else if (outcome.status === 'done') {
+      await this.#store.note(id, { ...outcome, file: undefined, state: undefined });
+    } else if (outcome.error.code !== 'unreadable' || !this.#files.delete(id)) {
+      await this.#store.note(id, { ...outcome, ...(lost.has(outcome.error.code) && { state: undefined }) });
+    } // else it goes on when the file is added again
   }
 }
 

@@ -413,6 +413,29 @@ describe('in a browser', () => {
       }
     });
 
+    for (const [name, refusals] of [
+      ['once', 1],
+      ['from now on', Number.MAX_SAFE_INTEGER],
+    ] as const) {
+      inBrowser(`uploads once, and says so, where nothing can be written down: ${name}`, async () => {
+        const { service, newPage, run } = await start();
+        const entry = await run<{ status: string; result: { body: string } }>(
+          await newPage(),
+          `${queue} ${add}
+           const { put } = IDBObjectStore.prototype;
+           let refusals = ${refusals};
+           IDBObjectStore.prototype.put = function (value) {
+             return refusals-- > 0 ? this.transaction.abort() : put.call(this, value);
+           };
+           return queue.settled(id);`,
+        );
+        expect(entry.status).toBe('done');
+        expect(JSON.parse(entry.result.body)).toEqual(whole);
+        expect(await service.ids()).toHaveLength(1);
+        expect(uploads(service)).toHaveLength(1);
+      });
+    }
+
     inBrowser('forgets what is removed, and tries again what had failed', async () => {
       const { service, newPage, run } = await start();
       const page = await newPage();
