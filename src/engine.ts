@@ -343,8 +343,8 @@ export class Engine {
         throw lengthChanged(record.id, end, record.length);
       }
       const stated = { ...record, state: next(record.state, 'state', record.id) };
-      // The room that is kept for the answer of a handler that runs already stays kept.
-      const room = record.claim === undefined ? {} : { reserve: this.options.reserveBytes };
+      // The room that is kept for the answer of a handler that runs here already stays kept.
+      const room = this.#completer.owns(record) ? { reserve: this.options.reserveBytes } : {};
       if (await this.store.update(current.version, stated, room).catch(rethrowFor(record.id))) {
         const live = stated.length === undefined ? undefined : this.#live.get(record.id);
         for (const transfer of live?.transfers ?? []) transfer.bound(stated.length as number);

@@ -173,6 +173,13 @@ export interface Store {
   writer(id: string, seen?: UploadRecord): Promise<StoreWriter>;
 
   /**
+   * What a store has to do to a claimed upload before its content can be read at once, where that may take longer than a
+   * lease: called under the claim, which is renewed meanwhile, and before the handler runs. Harmless when repeated, in
+   * several processes too, and `read` does not depend on it.
+   */
+  prepare?(id: string): Promise<void>;
+
+  /**
    * The bytes `[start, end)`, all of them stored. The stream errors with `gone` when they are not there.
    * Only for completed uploads unless `supports.readOpen`.
    */

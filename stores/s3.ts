@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { UploadError, unlessGone } from '../src/errors.ts';
-import { IntervalSet } from '../src/intervals.ts';
 import type { Store, StoredUpload, StoreWriter, UploadRecord } from '../src/store.ts';
 import { type Assembly, assemble } from './s3/assemble.ts';
 import { BucketClient } from './s3/bucket.ts';
@@ -220,10 +219,13 @@ class BucketStore implements S3Store {
     await this.#creation();
     const before = await this.#lister.entry(record.id, version);
     if (before === undefined) return false;
-    if (!(await this.#putEntry(record.id, version + 1, newEntry(record, before)))) return false;
-    // The handler is to read it, and the claim is what lets nobody else write any more.
-    if (record.state === 'claimed') await this.#assembleIfWhole(record.id);
-    return true;
+    return this.#putEntry(record.id, version + 1, newEntry(record, before));
+  }
+
+  /** The handler is to read it, and the claim is what lets nobody else write any more. */
+  async prepare(id: string): Promise<void> {
+    const listing = await this.#look(id);
+    if (listing !== undefined) await this.#placeOf(listing);
   }
 
   async writer(id: string, seen?: UploadRecord): Promise<StoreWriter> {
@@ -282,9 +284,13 @@ class BucketStore implements S3Store {
     for await (const { key } of this.#bucket.list(this.#keys.folder(id))) keys.push(key);
     const first = this.#keys.record(id, 1);
     const rest = keys.filter((key) => key !== first);
-    // Without its first version there is no upload; so that goes before the others, and after all bytes.
-    if (keys.includes(first)) await this.#bucket.delete([first]);
+    // Whatever this gets to, what is left is what the newest version says: first all are, and the last to go is listed.
+    if (listing !== undefined && listing.version > 1) {
+      const { inline: _, ...entry } = listing.entry;
+      await this.#bucket.put(first, encodeEntry(entry, undefined));
+    }
     await this.#bucket.delete(rest);
+    if (keys.includes(first)) await this.#bucket.delete([first]);
   }
 
   async *list(): AsyncIterable<string> {
@@ -369,13 +375,6 @@ class BucketStore implements S3Store {
       return true;
     }
     return (await this.#lister.entry(id, version))?.by === entry.by;
-  }
-
-  async #assembleIfWhole(id: string): Promise<void> {
-    const listing = await this.#lister.look(id);
-    const { length } = listing?.entry.record ?? {};
-    if (listing?.place !== 'parts' || length === undefined) return;
-    if (IntervalSet.from(listing.received).covers(0, length)) await assemble(this.#assembly, id, listing);
   }
 
   async #look(id: string): Promise<Listing | undefined> {

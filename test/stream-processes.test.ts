@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -106,6 +106,22 @@ describe.each(['fs', 'sqlite'] as const)('two processes stream over one store (%
     expectAnswered(answer, 1);
     expect((await query(b, name)).body).toEqual(answer.body);
     expect([a.entered.length, b.entered.length]).toEqual([1, 0]);
+  });
+
+  test('… and keeps no room for an answer that is not its to give', async () => {
+    const [a, b] = await start();
+    const kept: number[] = [];
+    for (let n = 0; n < 3; n++) {
+      const name = await handshake(a, '*');
+      await begunAt(a, name, 'bytes 0-*/*');
+      const rest = { ...name, headers: { 'Content-Range': `bytes ${third}-*/*` } };
+      await ask(b, { ...rest, body: whole.subarray(third) });
+      expectAnswered(await query(a, name), 1);
+      const files = await readdir(directory, { recursive: true });
+      kept.push(files.filter((path) => path.includes('staging/')).length);
+      a.forget();
+    }
+    expect(kept[2]).toBe(kept[0]);
   });
 
   test('both bring their parts at the same time', async () => {

@@ -125,6 +125,11 @@ export class Completer {
     }
   }
 
+  /** Whether the claim on it is this process's. */
+  owns({ claim }: UploadRecord): boolean {
+    return claim?.owner === this.#owner;
+  }
+
   /** Runs `process` while bytes are still coming. One that answers before they all have ends the upload. */
   stream(id: string, process: Process, lease: Lease): Promise<Completion> {
     return this.#track(this.#stream(id, process, lease), id, lease);
@@ -155,7 +160,11 @@ export class Completer {
     for (let known = first; ; known = undefined) {
       const lease = known instanceof Lease ? known : await this.#claim(id, known);
       if (!(lease instanceof Lease)) return lease;
-      const verdict = await this.#judge(lease, process);
+      if (!(await lease.isHeld())) continue;
+      const verdict = await this.#judge(lease, async (record) => {
+        await this.#store.prepare?.(id).catch(rethrowFor(id));
+        return process(record);
+      });
       if (verdict.kind === 'failed') {
         await lease.end('release').catch(rethrowFor(id));
         return verdict;
@@ -207,7 +216,7 @@ export class Completer {
       if (record.state === 'finished') return { kind: 'finished', record };
       // A claim of our own that nothing here is at work on is left over from a store that failed after it
       // stored.
-      const isLeftOver = record.claim?.owner === this.#owner && !this.#made.has(id);
+      const isLeftOver = this.owns(record) && !this.#made.has(id);
       if (!isLeftOver && isHeld(record)) return { kind: 'running' };
       if (!isWhole(stored)) throw new UploadError('invalid_argument', 'bytes are missing', { id });
       const claimed = this.#claimed(record);

@@ -34,6 +34,20 @@ export class Lease {
   }
 
   /**
+   * False where the claim took longer to make than it lasts, and cannot be renewed: somebody may have taken it over. The
+   * lease is then of no more use.
+   */
+  async isHeld(): Promise<boolean> {
+    const { expiresAt = 0 } = this.#record.claim ?? {};
+    if (expiresAt > Date.now()) return true;
+    this.#renew();
+    await this.#busy;
+    if (!this.#lost && this.#record.claim?.expiresAt !== expiresAt) return true;
+    clearInterval(this.#timer);
+    return false;
+  }
+
+  /**
    * The one way out: stores the answer, or gives the claim back. Resolves with the record that is stored
    * then, or undefined when the lease was lost before.
    */

@@ -104,6 +104,48 @@ describe.each(storeKinds)('a claim: %s', (name) => {
     expect((await second.find(id))?.record).toMatchObject({ state: 'finished', response: 'second' });
   });
 
+  test('that took longer to make than it lasts, and was taken over meanwhile, enters no handler', async () => {
+    const world = await newWorld(name);
+    const [claimed, late] = [gate(), gate()];
+    const slow = faultyStore(world.open(), async ({ op, when, record }) => {
+      if (op !== 'update' || when !== 'after' || record?.state !== 'claimed') return;
+      claimed.open();
+      await late.opened;
+    });
+    const first = newEngine(slow, { leaseMs: 20 });
+    const second = newEngine(world.open());
+    const id = await wholeUpload(first);
+    const losing = first.complete(id, mustNotRun);
+    await claimed.opened;
+    await expect
+      .poll(async () => (await second.complete(id, async () => finished('second'))).kind, { interval: 5 })
+      .toBe('finished');
+    late.open();
+    expect(await losing).toMatchObject({ kind: 'finished', record: { response: 'second', attempt: 2 } });
+    expect(first.usage).toEqual(idle);
+  });
+
+  test('… and was not, is renewed first', async () => {
+    const world = await newWorld(name);
+    const late = gate();
+    const slow = faultyStore(world.open(), async ({ op, nth, when, record }) => {
+      if (op === 'update' && when === 'after' && record?.state === 'claimed' && nth <= 2) await late.opened;
+    });
+    const engine = newEngine(slow, { leaseMs: 30 });
+    const id = await wholeUpload(engine);
+    const completing = engine.complete(id, async ({ attempt, claim }) => {
+      expect(claim?.expiresAt).toBeGreaterThan(Date.now());
+      return finished(`from attempt ${attempt}`);
+    });
+    await expect
+      .poll(async () => ((await engine.find(id))?.record.claim?.expiresAt ?? Infinity) < Date.now(), {
+        interval: 5,
+      })
+      .toBe(true);
+    late.open();
+    expect(await completing).toMatchObject({ record: { response: 'from attempt 1' } });
+  });
+
   test('that is renewed outlives its lease by far', async () => {
     const world = await newWorld(name);
     const renewed = gate();

@@ -193,6 +193,7 @@ describe('multipart uploads', () => {
   test('and the content of one that was put together under another', async () => {
     const { id } = await half({ length: partSize + 100 });
     await update(id, { state: 'claimed', attempt: 1 });
+    await store.prepare?.(id);
     await begin(`uploads/${id}/content`, 2000);
     await put(fragment(id, await life(id), 0, 50), 50);
     await expectRemoved({ multipartUploads: 1, fragments: 1, bytes: 2050 });

@@ -110,6 +110,7 @@ export const faultyStore = (real: Store, hook: Hook = () => undefined): FaultySt
     purge: (id) => around('purge', () => real.purge(id)),
     list: (filters) => real.list(filters),
     close: () => real.close(),
+    ...(real.prepare === undefined ? {} : { prepare: real.prepare.bind(real) }),
     ...(real.link === undefined ? {} : { link: real.link.bind(real) }),
   };
   return store;

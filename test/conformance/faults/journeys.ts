@@ -53,6 +53,7 @@ const complete = async (store: Store, ledger: Ledger): Promise<void> => {
     stored = await mustLoad(store, ledger);
   }
   if (stored.record.state !== 'claimed') return;
+  await store.prepare?.(ledger.id);
   assert.equal(
     await readSum(store, ledger.id, 0, ledger.length),
     ledger.sum(),
