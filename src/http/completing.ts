@@ -53,11 +53,8 @@ export class Completing {
     try {
       const result = await Promise.race([completion, patience.over]);
       if (result !== undefined) return await this.#conclude(result, run);
-      if (run.hasStarted) run.answerBeside(this.#reply.processing(), this.#reply.hold);
-      else {
-        run.detach();
-        this.#reply.send(this.#reply.processing());
-      }
+      if (!run.hasStarted) return this.#leave(id, { run, completion });
+      run.answerBeside(this.#reply.processing(), this.#reply.hold);
       await completion;
       run.respond();
     } catch (error) {
@@ -67,6 +64,17 @@ export class Completing {
     } finally {
       patience.cancel();
     }
+  }
+
+  /** The client is told to come back, and its next request need not wait for what becomes of this one. */
+  #leave(id: string, { run, completion }: Running): void {
+    const { pending, settings } = this.#service;
+    run.detach();
+    this.#reply.send(this.#reply.processing());
+    const report = (error: unknown): void =>
+      run.hasStarted ? settings.onError(error, { id }) : this.#reply.report(error);
+    const left = completion.then(() => run.respond(), report).finally(() => pending.delete(left));
+    pending.add(left);
   }
 
   async #conclude(completion: Completion, run: HandlerRun): Promise<void> {

@@ -21,6 +21,8 @@ export interface Service {
   readonly settings: Settings;
   /** Handlers at work on uploads that are still coming, by id. */
   readonly streams: Map<string, Running>;
+  /** What has to end before the service may. */
+  readonly pending: Set<Promise<void>>;
 }
 
 /** A request, and what to do about it. */

@@ -251,7 +251,8 @@ const guarded =
   (onError: Settings['onError']): Settings['onError'] =>
   (error, facts) => {
     try {
-      onError(error, facts);
+      const told: unknown = onError(error, facts);
+      if (told instanceof Promise) told.catch(console.error);
     } catch (failure) {
       console.error(failure);
     }

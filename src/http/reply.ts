@@ -88,8 +88,9 @@ export class Reply {
   }
 
   head(outcome: Outcome): AnswerHead {
-    const origin = this.#service.settings.origin(this.#arrival.req);
-    const { dialect } = this.#service;
+    const { dialect, settings } = this.#service;
+    // A failure names no place, and may be one of this very function.
+    const origin = outcome.kind === 'failed' ? undefined : settings.origin(this.#arrival.req);
     const url = dialect.plainUrl(this.target);
     return dialect.response(outcome, { identity: this.identity, token: this.token, url, origin });
   }

@@ -83,8 +83,8 @@ export const uploadService = (options: ResumableOptions): UploadService => {
         if (stored.record.state !== 'finished') await onAbort(statusOf(stored), reason);
       }),
   });
-  const service: Service = { engine, dialect: gears(all), settings: all, streams: new Map() };
-  const exchanges = new Set<Promise<void>>();
+  const pending = new Set<Promise<void>>();
+  const service: Service = { engine, dialect: gears(all), settings: all, streams: new Map(), pending };
   /** The last exchange of each connection that has not ended. */
   const last = new WeakMap<Socket, Promise<void>>();
   const serve = (arrival: Arrival, pass: () => void): Promise<void> | undefined => {
@@ -111,10 +111,10 @@ export const uploadService = (options: ResumableOptions): UploadService => {
     // the one before it, and take the connection away from both.
     const run = () => exchange.run(command, pass);
     const running = (last.get(req.socket)?.then(run) ?? run()).finally(() => {
-      exchanges.delete(running);
+      pending.delete(running);
       if (last.get(req.socket) === running) last.delete(req.socket);
     });
-    exchanges.add(running);
+    pending.add(running);
     last.set(req.socket, running);
     return running;
   };
@@ -137,7 +137,7 @@ export const uploadService = (options: ResumableOptions): UploadService => {
       usage: () => engine.usage,
       close: async ({ graceMs = 5000 } = {}) => {
         engine.refuse();
-        await Promise.race([Promise.allSettled(exchanges), timeout(graceMs, undefined, { ref: false })]);
+        await Promise.race([Promise.allSettled(pending), timeout(graceMs, undefined, { ref: false })]);
         await engine.close();
       },
     },

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { RawClient } from '../support/raw-client.ts';
 import {
   ask,
@@ -124,6 +124,38 @@ describe.each(storeKinds)('bad input (%s)', (kind) => {
     expect(reply.status).toBe(500);
     expect(reply.body.toString()).not.toContain('swordfish');
     expect(service.errors).toHaveLength(1);
+  });
+
+  test('an error of the application in `origin` is one too, and ends nothing else', async () => {
+    const service = await startService(kind, {
+      origin: () => {
+        throw new Error('the password is swordfish');
+      },
+    });
+    const begun = await ask(service, { headers: { 'Content-Range': 'bytes */1000' } });
+    expect([begun.status, begun.body.toString().includes('swordfish')]).toEqual([500, false]);
+    expectProblem(
+      await ask(service, { headers: { 'Content-Range': 'rubbish' } }),
+      400,
+      'malformed_content_range',
+    );
+    expectProcessed(await ask(service, { body: whole }), whole);
+    expect(service.errors).toHaveLength(1);
+  });
+
+  test('an `onError` that fails itself, at once or later, is told to the console and ends nothing', async () => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    onTestFinished(() => said.mockRestore());
+    const failure = new Error('nobody listens');
+    const fail = (): never => {
+      throw failure;
+    };
+    for (const onError of [fail, async () => fail()]) {
+      const service = await startService(kind, { identify: fail, onError });
+      expect((await ask(service, { body: whole })).status).toBe(500);
+      expect((await ask(service, { body: whole })).status).toBe(500);
+    }
+    expect(said.mock.calls).toEqual(Array(4).fill([failure]));
   });
 
   test('too large is 413 before the body is sent, where the client waits for 100', async () => {

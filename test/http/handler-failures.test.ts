@@ -3,14 +3,17 @@ import type { Handler } from '../../src/index.ts';
 import type { Store } from '../../src/store.ts';
 import { memoryStore } from '../../stores/memory.ts';
 import { gate } from '../support/gate.ts';
+import { RawClient } from '../support/raw-client.ts';
 import {
   ask,
   content,
+  encode,
   expectProblem,
   expectProcessed,
   handshake,
   open,
   query,
+  type Request,
   send,
   untilStored,
 } from '../support/requests.ts';
@@ -45,6 +48,29 @@ describe.each(storeKinds)('handlers that fail or take long (%s)', (kind) => {
     await expect.poll(() => service.listener.usage().completions).toBe(0);
     expectProcessed(await query(service, name), whole);
     expect(service.calls).toHaveLength(1);
+  });
+
+  test('… also to who asks over one connection, which is not held up by it', async () => {
+    const { opened, open: release } = gate();
+    const service = await startService(kind, { completeWaitMs: 30 }, async (req, res) => {
+      if (req.upload?.length === whole.length) await opened;
+      await digestHandler(req, res);
+    });
+    const name = await handshake(service, whole.length);
+    expect((await send(service, name, whole)).status).toBe(503);
+    const client = await RawClient.connect(service.port);
+    const exchange = async (request: Request) => {
+      await client.write(encode(request));
+      return client.response();
+    };
+    const question = { ...name, headers: { 'Content-Range': `bytes */${whole.length}` } };
+    for (let n = 0; n < 3; n++) expect((await exchange(question)).status).toBe(503);
+    expectProcessed(await exchange({ body: content(7) }), content(7));
+    release();
+    await expect.poll(() => service.listener.usage().completions).toBe(0);
+    expectProcessed(await exchange(question), whole);
+    expect(service.calls).toHaveLength(2);
+    expect(service.errors).toEqual([]);
   });
 
   test('one that closes its connection after its response has begun has failed, as error handlers do', async () => {
