@@ -59,7 +59,8 @@ export class Operation {
     }
     this.#etag = state.etag;
     this.#limit = Math.min(this.#limit, state.maxRequestBytes ?? Number.POSITIVE_INFINITY);
-    this.#isUnderstood = state.location !== undefined || state.etag !== undefined;
+    this.#isUnderstood =
+      state.understood === true || state.location !== undefined || state.etag !== undefined;
     this.#begun = state.begun;
     this.#unsure = true;
   }
@@ -207,6 +208,11 @@ export class Operation {
     return this.#isUnderstood || (step.kind === 'range' && step.start === 0 && step.end === total);
   }
 
+  /** Takes a "not now": one that says beside it what is stored is of a server that resumes. */
+  learnPatience({ range }: ResponseHeaders): void {
+    if (range !== undefined) this.#isUnderstood = true;
+  }
+
   /** All in one request, as where nobody resumes; returns false where that can't be. */
   beginAnew(): boolean {
     const { total } = this;
@@ -240,6 +246,7 @@ export class Operation {
       ...(fingerprint !== undefined && { fingerprint }),
       ...(Number.isFinite(this.#limit) && { maxRequestBytes: this.#limit }),
       begun: this.#begun,
+      ...(this.#isUnderstood && { understood: true }),
     };
   }
 

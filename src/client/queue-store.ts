@@ -86,11 +86,23 @@ export class QueueStore {
     return record;
   }
 
-  /** Into the record, if there still is one. What the database refuses goes with the next change, or is forgotten with the page. */
-  async note(id: string, facts: Partial<QueueRecord>): Promise<void> {
-    await this.change(id, (found) => found && { ...found, ...facts }).catch(() => {
-      this.#unwritten.set(id, { ...this.#unwritten.get(id), ...facts });
-    });
+  /**
+   * Into the record, if there still is one. What the database refuses is known all the same, goes with the next change, and is
+   * forgotten with the page; then this is false.
+   */
+  note(id: string, facts: Partial<QueueRecord>): Promise<boolean> {
+    return this.change(id, (found) => found && { ...found, ...facts }).then(
+      () => true,
+      () => {
+        this.know(id, facts);
+        return false;
+      },
+    );
+  }
+
+  /** So it is, though the database does not say so. */
+  know(id: string, facts: Partial<QueueRecord>): void {
+    this.#unwritten.set(id, { ...this.#unwritten.get(id), ...facts });
   }
 
   async remove(id: string): Promise<void> {

@@ -103,6 +103,8 @@ interface Message {
   readonly progress?: UploadProgress;
   readonly paused?: boolean;
   readonly removed?: boolean;
+  /** What could not be written down. */
+  readonly facts?: Partial<QueueRecord>;
 }
 
 const pausing = new DOMException('The upload was paused', 'AbortError');
@@ -265,7 +267,8 @@ class Queue implements UploadQueue {
     void this.#hear(message);
   }
 
-  async #hear({ id, progress, paused, removed }: Message): Promise<void> {
+  async #hear({ id, progress, paused, removed, facts }: Message): Promise<void> {
+    if (facts !== undefined) this.#store.know(id, facts);
     if (progress !== undefined) this.#progress.set(id, progress);
     if (paused === true) this.#uploads.get(id)?.stop.abort(pausing);
     if (removed === true) await this.#uploads.get(id)?.up.abort();
@@ -366,7 +369,7 @@ class Queue implements UploadQueue {
         const text = JSON.stringify(state);
         if (text !== saved) {
           saved = text;
-          saving = saving.then(() => this.#store.note(id, { state }));
+          saving = saving.then(() => this.#note(id, { state }));
         }
         const now = performance.now();
         if (now - toldAt < tellMs && progress.state === told) return;
@@ -388,12 +391,16 @@ class Queue implements UploadQueue {
     await saving;
     const isStopped = stop.signal.aborted && outcome.status === 'failed';
     if (isStopped && this.#closing.signal.aborted) return;
-    if (isStopped) await this.#store.note(id, { sent });
+    if (isStopped) await this.#note(id, { sent });
     else if (outcome.status === 'done') {
-      await this.#store.note(id, { ...outcome, file: undefined, state: undefined });
+      await this.#note(id, { ...outcome, file: undefined, state: undefined });
     } else if (outcome.error.code !== 'unreadable' || !this.#files.delete(id)) {
-      await this.#store.note(id, { ...outcome, ...(lost.has(outcome.error.code) && { state: undefined }) });
+      await this.#note(id, { ...outcome, ...(lost.has(outcome.error.code) && { state: undefined }) });
     } // else it goes on when the file is added again
+  }
+
+  async #note(id: string, facts: Partial<QueueRecord>): Promise<void> {
+    if (!(await this.#store.note(id, facts))) this.#tell({ id, facts });
   }
 }
 

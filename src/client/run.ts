@@ -263,6 +263,7 @@ export class Run {
       return { ...failure, retryAfterMs: askedMs };
     }
     if (retried.has(status)) {
+      operation.learnPatience(response.headers);
       if (withBody && status !== 429) operation.begin();
       if (!toldState) operation.forget();
       const isPatience = askedMs > 0 && !withBody;

@@ -15,6 +15,8 @@ export interface SavedUpload {
   readonly maxRequestBytes?: number;
   /** Whether a request that may have started it was sent. */
   readonly begun: boolean;
+  /** The server has shown that it resumes. */
+  readonly understood?: boolean;
 }
 
 /** Refuses a state of another upload: `invalid_argument`; of another content: `length_changed`, `digest_conflict`. */

@@ -19,6 +19,8 @@ export class Reply {
   token: string | undefined;
   /** Whether anybody could come back for the upload. */
   isTold = true;
+  /** Of a whole upload. */
+  length: number | undefined;
 
   readonly res: ServerResponse;
   readonly #service: Service;
@@ -96,7 +98,7 @@ export class Reply {
   }
 
   processing(): AnswerHead {
-    return this.head({ kind: 'processing', retryAfterMs });
+    return this.head({ kind: 'processing', retryAfterMs, length: this.length });
   }
 
   /** Tells the application of a failure that is not the client's. */

@@ -70,8 +70,8 @@ export type Outcome =
   | { readonly kind: 'checkpoint'; readonly received: readonly Range[] }
   | { readonly kind: 'created' }
   | { readonly kind: 'aborted' }
-  /** All bytes are there and the answer is not: ask again. */
-  | { readonly kind: 'processing'; readonly retryAfterMs: number }
+  /** All bytes are there, `length` of them where that is at hand, and the answer is not: ask again. */
+  | { readonly kind: 'processing'; readonly retryAfterMs: number; readonly length: number | undefined }
   | { readonly kind: 'failed'; readonly error: UploadError };
 
 /** What an outcome is told about the request it answers. */

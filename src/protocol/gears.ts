@@ -208,7 +208,14 @@ const respond = (
       return { status: 204, reason: 'No Content', headers: { 'Cache-Control': 'no-store' } };
     case 'processing': {
       const retryAfter = String(Math.max(1, Math.ceil(outcome.retryAfterMs / 1000)));
-      const headers = { 'Retry-After': retryAfter, 'Content-Length': '0', 'Cache-Control': 'no-store' };
+      const { length = 0 } = outcome;
+      const headers = {
+        'Retry-After': retryAfter,
+        // As a 308 would: whoever reads it need send nothing again.
+        ...rangeOf(length === 0 ? [] : [{ start: 0, end: length }], options),
+        'Content-Length': '0',
+        'Cache-Control': 'no-store',
+      };
       return { status: 503, reason: 'Service Unavailable', headers };
     }
   }

@@ -436,6 +436,18 @@ describe('in a browser', () => {
       });
     }
 
+    inBrowser('… nor does another tab that waits begin anew', async () => {
+      const { service, newPage, run } = await start();
+      const [first, second] = [await newPage(), await newPage()];
+      const broken = `${queue} ${add}
+        IDBObjectStore.prototype.put = function () { this.transaction.abort(); };`;
+      const one = run<{ status: string }>(first, `${broken} return queue.settled(id);`);
+      const other = run<{ status: string }>(second, `${broken} return queue.settled(id);`);
+      expect([(await one).status, (await other).status]).toEqual(['done', 'done']);
+      expect(await service.ids()).toHaveLength(1);
+      expect(uploads(service)).toHaveLength(1);
+    });
+
     inBrowser('forgets what is removed, and tries again what had failed', async () => {
       const { service, newPage, run } = await start();
       const page = await newPage();

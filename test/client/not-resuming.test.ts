@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type UploadOptions, upload } from '../../src/client/index.ts';
+import { gate } from '../support/gate.ts';
 import { answer, cut, done, failure, ranges, scripted } from '../support/scripted-server.ts';
+import { digestHandler, startService } from '../support/service.ts';
 
 const content = Buffer.from('0123456789');
 const direct: UploadOptions = {
@@ -60,7 +62,38 @@ describe('a server that knows nothing of ranges and takes every request for all 
   });
 });
 
-test('one that has once spoken of ranges is believed whatever it answers', async () => {
-  const { url } = await scripted(cut(3), answer(308, { Range: '0-2' }), cut(2), done);
-  expect((await upload(url, content, direct).result).status).toBe(201);
+describe('a server that resumes is believed whatever it answers', () => {
+  test('once it has spoken of ranges', async () => {
+    const { url } = await scripted(cut(3), answer(308, { Range: '0-2' }), cut(2), done);
+    expect((await upload(url, content, direct).result).status).toBe(201);
+  });
+
+  test('… be it to another process', async () => {
+    const { url } = await scripted(answer(308, { Range: '0-3' }), cut(2), done);
+    const parts = { ...direct, maxRequestBytes: 4 };
+    const first = upload(url, content, { ...parts, retry: { maxCount: 0 } });
+    await failure(first.result);
+    const state = JSON.parse(JSON.stringify(first.state()));
+    expect((await upload(url, content, { ...parts, state }).result).status).toBe(201);
+  });
+
+  test('… or has asked for patience: nothing is sent again', async () => {
+    const asked = gate();
+    const service = await startService(
+      'memory',
+      { identify: (req) => req.url?.slice(1), completeWaitMs: 30 },
+      async (req, res) => {
+        await asked.opened;
+        await digestHandler(req, res);
+      },
+    );
+    const url = `http://127.0.0.1:${service.port}/film`;
+    const bytes = Buffer.alloc(3_000_000, 7);
+    const up = upload(url, bytes, { ...direct, retry: { minMs: 1, maxMs: 5, maxCount: 100 } });
+    for await (const { state } of up) if (state === 'reconnecting') break; // the server has asked for it
+    setImmediate(asked.open);
+    const { status, attempts, bytesResent } = await up.result;
+    expect([status, bytesResent]).toEqual([201, 0]);
+    expect(attempts).toBeGreaterThan(1);
+  });
 });
