@@ -174,8 +174,8 @@ export interface Store {
 
   /**
    * What a store has to do to a claimed upload before its content can be read at once, where that may take longer than a
-   * lease: called under the claim, which is renewed meanwhile, and before the handler runs. Harmless when repeated, in
-   * several processes too, and `read` does not depend on it.
+   * lease: called under the claim, which is renewed meanwhile, before the handler runs; not for what `create` was given
+   * whole. Harmless when repeated, in several processes too, and `read` does not depend on it.
    */
   prepare?(id: string): Promise<void>;
 

@@ -282,14 +282,15 @@ class BucketStore implements S3Store {
     if (listing !== undefined) await this.#removeContent(listing);
     const keys: string[] = [];
     for await (const { key } of this.#bucket.list(this.#keys.folder(id))) keys.push(key);
-    const first = this.#keys.record(id, 1);
-    const rest = keys.filter((key) => key !== first);
-    // Whatever this gets to, what is left is what the newest version says: first all are, and the last to go is listed.
-    if (listing !== undefined && listing.version > 1) {
+    const [first, second] = [this.#keys.record(id, 1), this.#keys.record(id, 2)];
+    // Versions count from the first on: that one is made the newest, and then, without the second, is the only one. Wherever
+    // this breaks off, the upload is what it was, and in the list.
+    if (listing !== undefined && keys.includes(second) && keys.includes(first)) {
       const { inline: _, ...entry } = listing.entry;
       await this.#bucket.put(first, encodeEntry(entry, undefined));
+      await this.#bucket.delete([second]);
     }
-    await this.#bucket.delete(rest);
+    await this.#bucket.delete(keys.filter((key) => key !== first && key !== second));
     if (keys.includes(first)) await this.#bucket.delete([first]);
   }
 

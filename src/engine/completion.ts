@@ -160,11 +160,10 @@ export class Completer {
     for (let known = first; ; known = undefined) {
       const lease = known instanceof Lease ? known : await this.#claim(id, known);
       if (!(lease instanceof Lease)) return lease;
+      // What was made whole with its claim needs no preparation.
+      if (lease !== known) await this.#prepare(lease);
       if (!(await lease.isHeld())) continue;
-      const verdict = await this.#judge(lease, async (record) => {
-        await this.#store.prepare?.(id).catch(rethrowFor(id));
-        return process(record);
-      });
+      const verdict = await this.#judge(lease, process);
       if (verdict.kind === 'failed') {
         await lease.end('release').catch(rethrowFor(id));
         return verdict;
@@ -172,6 +171,16 @@ export class Completer {
       const record = await this.#finish(lease, verdict);
       // A lost lease means that another attempt is under way or has ended: what it stores is the answer.
       if (record !== undefined) return { kind: 'finished', record };
+    }
+  }
+
+  async #prepare(lease: Lease): Promise<void> {
+    const { id } = lease.record;
+    try {
+      await this.#store.prepare?.(id);
+    } catch (error) {
+      await lease.end('release').catch(rethrowFor(id));
+      rethrowFor(id)(error);
     }
   }
 

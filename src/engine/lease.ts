@@ -34,16 +34,17 @@ export class Lease {
   }
 
   /**
-   * False where the claim took longer to make than it lasts, and cannot be renewed: somebody may have taken it over. The
-   * lease is then of no more use.
+   * Whether nobody can have taken it over: a lease that has run out, for all that was done under it, is renewed first. Of
+   * one that is lost nothing is left, and it is of no more use.
    */
   async isHeld(): Promise<boolean> {
+    await this.#busy;
     const { expiresAt = 0 } = this.#record.claim ?? {};
-    if (expiresAt > Date.now()) return true;
+    if (!this.#lost && expiresAt > Date.now()) return true;
     this.#renew();
     await this.#busy;
     if (!this.#lost && this.#record.claim?.expiresAt !== expiresAt) return true;
-    clearInterval(this.#timer);
+    await this.end('release');
     return false;
   }
 

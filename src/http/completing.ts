@@ -41,6 +41,7 @@ export class Completing {
    */
   complete(id: string, context: string | undefined, known?: Known): Promise<void> {
     const run = this.newRun(context);
+    this.#reply.length = known?.record.length;
     this.#service.streams.get(id)?.run.attach(this.#reply.res);
     return this.await(id, { run, completion: this.#service.engine.complete(id, run.process, known) });
   }
@@ -73,7 +74,10 @@ export class Completing {
     this.#reply.send(this.#reply.processing());
     const report = (error: unknown): void =>
       run.hasStarted ? settings.onError(error, { id }) : this.#reply.report(error);
-    const left = completion.then(() => run.respond(), report).finally(() => pending.delete(left));
+    const left = completion
+      .then(() => run.respond())
+      .catch(report)
+      .finally(() => pending.delete(left));
     pending.add(left);
   }
 

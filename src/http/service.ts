@@ -51,8 +51,8 @@ export interface UploadService {
   plainUrl(url: string): string;
   /**
    * `pass` is called with a request that is no upload: it is the application's, untouched; its response has the fields
-   * of the option `cors`. Otherwise resolves when all is done for this request; a handler that has not been entered by
-   * then will not be.
+   * of the option `cors`. Otherwise resolves when all is done for this request; a handler that can run with it only
+   * (`isBound`) and has not been entered by then will not be.
    */
   serve(arrival: Arrival, pass: () => void): Promise<void> | undefined;
   /**
@@ -137,11 +137,16 @@ export const uploadService = (options: ResumableOptions): UploadService => {
       usage: () => engine.usage,
       close: async ({ graceMs = 5000 } = {}) => {
         engine.refuse();
-        await Promise.race([Promise.allSettled(pending), timeout(graceMs, undefined, { ref: false })]);
+        await Promise.race([ended(pending), timeout(graceMs, undefined, { ref: false })]);
         await engine.close();
       },
     },
   };
+};
+
+/** What ends may leave something behind that goes on. */
+const ended = async (pending: ReadonlySet<Promise<void>>): Promise<void> => {
+  while (pending.size > 0) await Promise.allSettled(pending);
 };
 
 /** Base64 makes four bytes of three. */

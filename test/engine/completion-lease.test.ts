@@ -50,7 +50,7 @@ const inAnHour = (): number => Date.now() + 3_600_000;
 describe.each(storeKinds)('a claim: %s', (name) => {
   test('that lapsed is taken over though its owner lives, and what the first says late is not stored', async () => {
     const world = await newWorld(name);
-    const first = newEngine(withoutRenewals(world.open()), { leaseMs: 20 });
+    const first = newEngine(withoutRenewals(world.open()), { leaseMs: 200 });
     const second = newEngine(world.open());
     const id = await wholeUpload(first);
     const late = gate();
@@ -73,7 +73,7 @@ describe.each(storeKinds)('a claim: %s', (name) => {
 
   test('that was taken over is not given back by the one who lost it', async () => {
     const world = await newWorld(name);
-    const first = newEngine(withoutRenewals(world.open()), { leaseMs: 20 });
+    const first = newEngine(withoutRenewals(world.open()), { leaseMs: 200 });
     const second = newEngine(world.open());
     const id = await wholeUpload(first);
     const [late, entered, slow] = [gate(), gate(), gate()];
@@ -112,7 +112,7 @@ describe.each(storeKinds)('a claim: %s', (name) => {
       claimed.open();
       await late.opened;
     });
-    const first = newEngine(slow, { leaseMs: 20 });
+    const first = newEngine(slow, { leaseMs: 200 });
     const second = newEngine(world.open());
     const id = await wholeUpload(first);
     const losing = first.complete(id, mustNotRun);
@@ -131,7 +131,7 @@ describe.each(storeKinds)('a claim: %s', (name) => {
     const slow = faultyStore(world.open(), async ({ op, nth, when, record }) => {
       if (op === 'update' && when === 'after' && record?.state === 'claimed' && nth <= 2) await late.opened;
     });
-    const engine = newEngine(slow, { leaseMs: 30 });
+    const engine = newEngine(slow, { leaseMs: 300 });
     const id = await wholeUpload(engine);
     const completing = engine.complete(id, async ({ attempt, claim }) => {
       expect(claim?.expiresAt).toBeGreaterThan(Date.now());
@@ -144,6 +144,39 @@ describe.each(storeKinds)('a claim: %s', (name) => {
       .toBe(true);
     late.open();
     expect(await completing).toMatchObject({ record: { response: 'from attempt 1' } });
+  });
+
+  test('that lapsed while the content was prepared, and was taken over, enters no handler', async () => {
+    const world = await newWorld(name);
+    const [preparing, late] = [gate(), gate()];
+    const slow: Store = {
+      ...withoutRenewals(world.open()),
+      prepare: async () => {
+        preparing.open();
+        await late.opened;
+      },
+    };
+    const first = newEngine(slow, { leaseMs: 200 });
+    const second = newEngine(world.open());
+    const id = await wholeUpload(second);
+    const losing = first.complete(id, mustNotRun);
+    await preparing.opened;
+    await expect
+      .poll(async () => (await second.complete(id, async () => finished('second'))).kind, { interval: 5 })
+      .toBe('finished');
+    late.open();
+    expect(await losing).toMatchObject({ kind: 'finished', record: { response: 'second', attempt: 2 } });
+  });
+
+  test('under which the content cannot be prepared is given back', async () => {
+    const world = await newWorld(name);
+    const store = world.open();
+    const broken = Object.assign(faultyStore(store), { prepare: () => Promise.reject(systemError('EIO')) });
+    const engine = newEngine(broken);
+    const id = await wholeUpload(engine);
+    await expect(engine.complete(id, mustNotRun)).rejects.toMatchObject({ code: 'store_failed' });
+    expect((await engine.find(id))?.record).toMatchObject({ state: 'open', attempt: 1 });
+    expect((await engine.find(id))?.record.claim).toBeUndefined();
   });
 
   test('that is renewed outlives its lease by far', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Handler } from '../../src/index.ts';
 import type { Store } from '../../src/store.ts';
@@ -339,4 +340,31 @@ test('a claim that takes longer than completeWaitMs: 503, and the handler that s
   expectProcessed(await query(service, name), whole);
   expect(service.errors).toEqual([]);
   expect(service.calls.map(({ attempt }) => attempt)).toEqual([1]);
+});
+
+test('what is left at a 503 has the rest of the grace to end when the service is closed', async () => {
+  const { opened, open: release } = gate();
+  const ended: string[] = [];
+  const memory = memoryStore();
+  const store: Store = {
+    ...memory,
+    async update(version, record, options) {
+      if (record.state === 'claimed') await opened;
+      const isDone = await memory.update(version, record, options);
+      if (record.state === 'finished') ended.push('upload');
+      return isDone;
+    },
+    close: async () => void ended.push('store'),
+  };
+  const service = await startService('memory', { store, completeWaitMs: 300 });
+  const name = await handshake(service, 1000);
+  const sent = send(service, name, whole);
+  await expect.poll(() => service.listener.usage().completions).toBe(1);
+  const closed = service.listener.close({ graceMs: 10_000 });
+  expect((await sent).status).toBe(503);
+  await sleep(100); // long enough for what would not wait
+  release();
+  await closed;
+  expect(service.calls).toHaveLength(1);
+  expect(ended).toEqual(['upload', 'store']);
 });
