@@ -290,7 +290,7 @@ class BucketStore implements S3Store {
       await this.#bucket.put(first, encodeEntry(entry, undefined));
       await this.#bucket.delete([second]);
     }
-    await this.#bucket.delete(keys.filter((key) => key !== first && key !== second));
+    await this.#bucket.delete(keys.filter((key) => key !== first));
     if (keys.includes(first)) await this.#bucket.delete([first]);
   }
 

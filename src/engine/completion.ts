@@ -162,7 +162,7 @@ export class Completer {
       if (!(lease instanceof Lease)) return lease;
       // What was made whole with its claim needs no preparation.
       if (lease !== known) await this.#prepare(lease);
-      if (!(await lease.isHeld())) continue;
+      if (!(await lease.isHeld().catch(rethrowFor(id)))) continue;
       const verdict = await this.#judge(lease, process);
       if (verdict.kind === 'failed') {
         await lease.end('release').catch(rethrowFor(id));

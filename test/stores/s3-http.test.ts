@@ -13,7 +13,8 @@ import {
   send,
   sha256,
 } from '../support/requests.ts';
-import { type S3Double, type S3DoubleOptions, startS3Double } from '../support/s3/double.ts';
+import type { S3Double } from '../support/s3/double.ts';
+import { startBucket } from '../support/s3-bucket.ts';
 import { type Options, type Service, startService } from '../support/service.ts';
 
 // The whole way: requests over HTTP, the engine, the store, the SDK, and S3's own wire.
@@ -24,15 +25,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-const startBucket = async (options: S3DoubleOptions = {}): Promise<S3Double> => {
-  const double = await startS3Double(options);
-  cleanups.push(async () => {
-    await double.close();
-    expect(double.unknown).toEqual([]);
-  });
-  return double;
-};
 
 /** A node of its own over the bucket: it shares nothing with another but that. */
 const startNode = (

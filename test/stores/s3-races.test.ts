@@ -18,7 +18,8 @@ import {
   send,
   sha256,
 } from '../support/requests.ts';
-import { type Call, type S3Double, type S3Operation, startS3Double } from '../support/s3/double.ts';
+import type { Call, S3Double, S3Operation } from '../support/s3/double.ts';
+import { startBucket } from '../support/s3-bucket.ts';
 import { digestHandler, type Options, type Service, startService } from '../support/service.ts';
 
 // What a bucket answers when two want the same at once, when an answer is lost, or when it has no time: over HTTP.
@@ -31,15 +32,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-const startBucket = async (): Promise<S3Double> => {
-  const double = await startS3Double({ minPartSize: KiB });
-  cleanups.push(async () => {
-    await double.close();
-    expect(double.unknown).toEqual([]);
-  });
-  return double;
-};
 
 interface Node extends Service {
   readonly store: S3Store;
@@ -101,7 +93,7 @@ describe.each(sizes)('conditional writes of an upload that is %s', (_what, lengt
   const bytes = content(length);
 
   test('are asked for again while another is said to be under way', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const node = await startNode(double);
     const isOne = (call: Call): boolean => isRecord(call) && isConditional(call);
     const conflict = { what: 'status', status: 409, match: isOne } as const;
@@ -112,7 +104,7 @@ describe.each(sizes)('conditional writes of an upload that is %s', (_what, lengt
   });
 
   test('that another is under way for ever is an error, and no bytes are lost by it', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const node = await startNode(double);
     const conflict = double.faults.on('PutObject', { what: 'status', status: 409, match: isConditional });
     const reply = await ask(node, { body: bytes });
@@ -123,7 +115,7 @@ describe.each(sizes)('conditional writes of an upload that is %s', (_what, lengt
   });
 
   test('that are refused because their own first try succeeded have succeeded', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     for (let nth = 1, fired = 1; fired > 0; nth++) {
       const node = await startNode(double, 3);
       const fault = { nth, when: 'after', what: 'reset', match: isRecord } as const;
@@ -141,7 +133,7 @@ describe.each(sizes)('conditional writes of an upload that is %s', (_what, lengt
   });
 
   test('that are refused because their own first try was in vain, and another won, have not', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const nodes = [await startNode(double, 3), await startNode(double, 3)] as const;
     // Each first try is lost before its effect: all of the second ones meet.
     const name = await handshake(nodes[0], length);
@@ -154,7 +146,7 @@ describe.each(sizes)('conditional writes of an upload that is %s', (_what, lengt
 
 describe('two nodes that complete one upload', () => {
   test('at once, again and again: the handler is entered once', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const nodes = [await startNode(double), await startNode(double)] as const;
     // So that both see all of it, and both want to be the one.
     double.faults.on('ListParts', { what: 'delay', when: 'after', delayMs: 5 });
@@ -185,7 +177,7 @@ describe('what comes late to an upload that another node has completed', () => {
   ] as const)(
     'a part (%s) whose bytes are in the object: its client gets the answer too',
     async (code, how) => {
-      const double = await startBucket();
+      const double = await startBucket({ minPartSize: KiB });
       const nodes = [await startNode(double), await startNode(double)] as const;
       const bytes = content(5 * partSize);
       const name = await handshake(nodes[0], bytes.length);
@@ -207,7 +199,7 @@ describe('what comes late to an upload that another node has completed', () => {
   );
 
   test('a fragment is served to nobody, and gc removes it', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const nodes = [await startNode(double, 1, { checkpointMs: 20 }), await startNode(double)] as const;
     const bytes = content(3 * partSize);
     const name = await handshake(nodes[0], bytes.length);
@@ -267,7 +259,7 @@ describe('a bucket that is short of time', () => {
   test.each(operations)(
     '503 SlowDown to %s is asked again by the SDK, and nobody sees it',
     async (operation) => {
-      const double = await startBucket();
+      const double = await startBucket({ minPartSize: KiB });
       const node = await startNode(double, 3);
       const slow = double.faults.on(operation, { nth: [1, 2], what: 'status', status: 503 });
       const name = await handshake(node, bytes.length);
@@ -280,7 +272,7 @@ describe('a bucket that is short of time', () => {
   );
 
   test.each(operations)('503 SlowDown to %s past the retries: the client goes on', async (operation) => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const node = await startNode(double);
     const slow = double.faults.on(operation, { nth: [1, 2, 4], what: 'status', status: 503 });
     // Its connection ends in the middle of a part, so that there is a fragment to be merged, and removed.
@@ -302,7 +294,7 @@ describe('a bucket that is short of time', () => {
       ),
     ),
   )('%s in the body of a 200, %s the object is made, with %i attempts', async (code, when, attempts) => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const node = await startNode(double, attempts);
     const fault = {
       nth: [1, 2],
@@ -335,7 +327,7 @@ describe.each(sizes)(
       ['short', 0],
       ['short', 300],
     ] as const)('the first two times (%s, %j): the handler gets all of it', async (what, afterBytes) => {
-      const double = await startBucket();
+      const double = await startBucket({ minPartSize: KiB });
       const node = await startNode(double);
       const fault = {
         match: isContent,
@@ -351,7 +343,7 @@ describe.each(sizes)(
     test.each(['cut', 'short'] as const)(
       'always (%s), a few bytes on each time: all of it or an error',
       async (what) => {
-        const double = await startBucket();
+        const double = await startBucket({ minPartSize: KiB });
         const node = await startNode(double);
         const name = await handshake(node, length);
         double.faults.on('GetObject', { match: isContent, what, afterBytes: Math.ceil(length / 20) });
@@ -365,7 +357,7 @@ describe.each(sizes)(
     );
 
     test.each(['cut', 'short'] as const)('always (%s), and nothing more comes: an error', async (what) => {
-      const double = await startBucket();
+      const double = await startBucket({ minPartSize: KiB });
       const ends: string[] = [];
       const node = await startNode(double, 1, {}, async (req, res) => {
         req.once('end', () => ends.push('end'));

@@ -1,11 +1,12 @@
-import { S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { UploadRecord } from '../../src/store.ts';
 import { type S3Store, s3Store } from '../../stores/s3.ts';
 import { gate } from '../support/gate.ts';
 import { newId } from '../support/model.ts';
 import { content, expectProcessed, handshake, query, send } from '../support/requests.ts';
-import { type S3Double, startS3Double } from '../support/s3/double.ts';
+import type { S3Double } from '../support/s3/double.ts';
+import { startBucket } from '../support/s3-bucket.ts';
 import { digestHandler, type Service, startService } from '../support/service.ts';
 
 // What takes long in a bucket, or ends halfway.
@@ -16,15 +17,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-const startBucket = async (): Promise<S3Double> => {
-  const double = await startS3Double({ minPartSize: KiB });
-  cleanups.push(async () => {
-    await double.close();
-    expect(double.unknown).toEqual([]);
-  });
-  return double;
-};
 
 const newStore = (double: S3Double): S3Store => {
   const client = new S3Client({ ...double.clientConfig, maxAttempts: 1 });
@@ -43,7 +35,7 @@ const newRecord = (id: string, length: number): UploadRecord => ({
 
 describe('a content that takes longer to put together than a lease lasts', () => {
   test('is put together under a claim that is renewed: no other node enters the handler', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const entered: string[] = [];
     const start = (node: string): Promise<Service> =>
       startService(
@@ -74,7 +66,7 @@ describe('an upload whose removal from the bucket breaks off', () => {
   test.each([1, 2, 3, 4])(
     'at its request %d: is removed all the same, and its name is free after the next',
     async (nth) => {
-      const double = await startBucket();
+      const double = await startBucket({ minPartSize: KiB });
       const store = newStore(double);
       const id = newId();
       const first = newRecord(id, 1000);
@@ -109,7 +101,7 @@ describe('an upload whose removal from the bucket breaks off', () => {
   );
 
   test('at a version that alone is not deleted: likewise', async () => {
-    const double = await startBucket();
+    const double = await startBucket({ minPartSize: KiB });
     const store = newStore(double);
     const id = newId();
     const first = newRecord(id, 1000);
@@ -138,6 +130,20 @@ describe('an upload whose removal from the bucket breaks off', () => {
       const left = await newStore(double).load(id);
       expect(left?.record.state ?? 'removed').toBe('removed');
     }
+    await store.purge(id);
+    expect(double.objects().filter(({ key }) => key.includes(id))).toEqual([]);
+  });
+
+  test('that has left a version without the first has nothing left after the next', async () => {
+    const double = await startBucket({ minPartSize: KiB });
+    const store = newStore(double);
+    const id = newId();
+    await store.create(newRecord(id, 1000), [content(1000)]);
+    await store.update(1, { ...newRecord(id, 1000), state: 'removed', removedAt: Date.now() });
+    const first = double.objects().find(({ key }) => key.includes(id))?.key;
+    const client = new S3Client(double.clientConfig);
+    cleanups.push(() => client.destroy());
+    await client.send(new DeleteObjectCommand({ Bucket: double.bucket, Key: first }));
     await store.purge(id);
     expect(double.objects().filter(({ key }) => key.includes(id))).toEqual([]);
   });
