@@ -106,6 +106,13 @@ export const unlessGone = (error: unknown): undefined => {
 export const systemCode = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 
+/** To `catch` with: a system error of one of these codes is no failure, and gives undefined. */
+export const ignoring =
+  (...codes: string[]) =>
+  (error: unknown): undefined => {
+    if (!codes.includes(systemCode(error) ?? '')) throw error;
+  };
+
 /** EDQUOT and EFBIG mean for an upload what ENOSPC means: the bytes do not fit here. */
 const full = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { systemCode, UploadError } from '../src/errors.ts';
+import { ignoring, systemCode, UploadError } from '../src/errors.ts';
 import { IntervalSet, type Range } from '../src/intervals.ts';
 import { isDead, self } from '../src/owner.ts';
 import { placeLink, syncDirectory } from '../src/place-file.ts';
@@ -14,7 +14,7 @@ import type {
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { createFile, cutOff, ignoring, makeDirectory, openFd, removeFile, renamePath } from './files/io.ts';
+import { createFile, cutOff, makeDirectory, openFd, removeFile, renamePath } from './files/io.ts';
 import { ContentReader, openFirst } from './files/reader.ts';
 import { Reserve } from './files/reserve.ts';
 import { Staging } from './files/staging.ts';

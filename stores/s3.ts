@@ -283,8 +283,8 @@ class BucketStore implements S3Store {
     const keys: string[] = [];
     for await (const { key } of this.#bucket.list(this.#keys.folder(id))) keys.push(key);
     const [first, second] = [this.#keys.record(id, 1), this.#keys.record(id, 2)];
-    // Versions count from the first on: that one is made the newest, and then, without the second, is the only one. Wherever
-    // this breaks off, the upload is what it was, and in the list.
+    // Versions count from the first on: that one is made the newest, and then, without the second, is the only one.
+    // Wherever this breaks off, the upload is what it was, and in the list.
     if (listing !== undefined && keys.includes(second) && keys.includes(first)) {
       const { inline: _, ...entry } = listing.entry;
       await this.#bucket.put(first, encodeEntry(entry, undefined));

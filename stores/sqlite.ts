@@ -2,7 +2,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
-import { UploadError } from '../src/errors.ts';
+import { ignoring, UploadError } from '../src/errors.ts';
 import { isDead, self } from '../src/owner.ts';
 import { placeCopy, placeLink, syncDirectory } from '../src/place-file.ts';
 import type {
@@ -15,7 +15,7 @@ import type {
   StoreWriter,
   UploadRecord,
 } from '../src/store.ts';
-import { byteLength, closeFd, cutOff, ignoring } from './files/io.ts';
+import { byteLength, closeFd, cutOff } from './files/io.ts';
 import { ContentReader, openFirst } from './files/reader.ts';
 import { Reserve } from './files/reserve.ts';
 import { Staging } from './files/staging.ts';

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { SavedUpload } from '../client/index.ts';
-import { systemCode } from '../errors.ts';
+import { ignoring } from '../errors.ts';
 
 /** What an upload is of: with another size or time of modification a file is another. */
 interface Pin {
@@ -52,10 +52,7 @@ export class StateFile {
 
   /** What was kept of an upload of this file as it is now; `changed` when it was of the file as it was before. */
   async load(): Promise<SavedUpload | 'changed' | undefined> {
-    const text = await readFile(this.path, 'utf8').catch((error: unknown) => {
-      if (systemCode(error) !== 'ENOENT') throw error;
-      return undefined;
-    });
+    const text = await readFile(this.path, 'utf8').catch(ignoring('ENOENT'));
     if (text === undefined) return undefined;
     let found: Partial<Contents> | null;
     try {
@@ -95,10 +92,7 @@ const forgetOld = async (folder: string): Promise<void> => {
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
     // Another process may have been faster.
-    const found = await stat(path).catch((error: unknown) => {
-      if (systemCode(error) !== 'ENOENT') throw error;
-      return undefined;
-    });
+    const found = await stat(path).catch(ignoring('ENOENT'));
     if (found !== undefined && Date.now() - found.mtimeMs > forgottenMs) await rm(path, { force: true });
   }
 };

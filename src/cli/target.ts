@@ -1,15 +1,11 @@
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { systemCode } from '../errors.ts';
+import { ignoring } from '../errors.ts';
 import type { Problem } from './problems.ts';
-
-const unlessMissing = (error: unknown): undefined => {
-  if (systemCode(error) !== 'ENOENT') throw error;
-};
 
 /** Whether it is a folder: the file goes into it. */
 export const isFolder = async (path: string): Promise<boolean> =>
-  (await stat(path).catch(unlessMissing))?.isDirectory() === true;
+  (await stat(path).catch(ignoring('ENOENT')))?.isDirectory() === true;
 
 /** Where a file called `name` goes. */
 export const targetIn = (folder: string, name: string): string =>
@@ -22,11 +18,11 @@ export const assertFolder = async (target: string): Promise<void> => {
 
 /** Whether a later download can go on from what is there. */
 export const isKept = async (target: string): Promise<boolean> =>
-  (await stat(`${target}.partial.json`).catch(unlessMissing)) !== undefined;
+  (await stat(`${target}.partial.json`).catch(ignoring('ENOENT'))) !== undefined;
 
 /** What would be lost by saving there: a part of a download of another URL. */
 export const inTheWay = async (target: string, url: URL): Promise<Problem | undefined> => {
-  const notes = await readFile(`${target}.partial.json`, 'utf8').catch(unlessMissing);
+  const notes = await readFile(`${target}.partial.json`, 'utf8').catch(ignoring('ENOENT'));
   const other = notes === undefined ? undefined : /"url":("(?:[^"\\]|\\.)*")/.exec(notes)?.[1];
   if (other === undefined || JSON.parse(other) === url.href) return undefined;
   return {

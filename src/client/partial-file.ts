@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemCode, UploadError } from '../errors.ts';
+import { ignoring, systemCode, UploadError } from '../errors.ts';
 import type { Digest } from '../headers/digest.ts';
 import { IntervalSet } from '../intervals.ts';
 
@@ -63,9 +63,7 @@ export class PartialFile {
     if (found === undefined) {
       return new PartialFile(destination, url, await create(`${destination}.partial`), overwrite, found);
     }
-    const file = await open(`${destination}.partial`, 'r+').catch((error: unknown) => {
-      if (systemCode(error) !== 'ENOENT') throw error;
-    });
+    const file = await open(`${destination}.partial`, 'r+').catch(ignoring('ENOENT'));
     if (file === undefined) {
       await rm(`${destination}.partial.json`, { force: true });
       return PartialFile.open(destination, url, overwrite);
@@ -84,7 +82,10 @@ export class PartialFile {
     return this.#received;
   }
 
-  /** Forgets everything, for another version of the resource. What another process may be at, or has put in its place, stays. */
+  /**
+   * Forgets everything, for another version of the resource. What another process may be at, or has put in its place,
+   * stays.
+   */
   async restart(version: Version | undefined): Promise<void> {
     await this.#noting;
     await rm(`${this.#path}.partial.json`, { force: true });
@@ -172,9 +173,7 @@ export class PartialFile {
   async #isOurs(): Promise<boolean> {
     const [own, there] = await Promise.all([
       this.#file.stat({ bigint: true }),
-      stat(`${this.#path}.partial`, { bigint: true }).catch((error: unknown) => {
-        if (systemCode(error) !== 'ENOENT') throw error;
-      }),
+      stat(`${this.#path}.partial`, { bigint: true }).catch(ignoring('ENOENT')),
     ]);
     return own.ino === there?.ino && own.dev === there.dev;
   }
@@ -202,9 +201,7 @@ export class PartialFile {
 
 /** An empty file may be the name that an earlier process had taken when it was killed. */
 const assertFree = async (path: string, isContinued: boolean): Promise<void> => {
-  const target = await lstat(path).catch((error: unknown) => {
-    if (systemCode(error) !== 'ENOENT') throw error;
-  });
+  const target = await lstat(path).catch(ignoring('ENOENT'));
   if (target === undefined || (target.size === 0 && isContinued)) return;
   throw new UploadError('target_exists', 'another file has that name', { actual: path });
 };
@@ -234,10 +231,7 @@ const writeWhole = async (path: string, text: string): Promise<void> => {
 
 /** Undefined where it is missing, torn, or of something else. */
 const readSidecar = async (path: string, url: string): Promise<Sidecar | undefined> => {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if (systemCode(error) !== 'ENOENT') throw error;
-    return '';
-  });
+  const text = (await readFile(path, 'utf8').catch(ignoring('ENOENT'))) ?? '';
   let value: Partial<Sidecar> | null;
   try {
     value = JSON.parse(text) as Partial<Sidecar> | null;

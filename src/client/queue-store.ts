@@ -87,8 +87,8 @@ export class QueueStore {
   }
 
   /**
-   * Into the record, if there still is one. What the database refuses is known all the same, goes with the next change, and is
-   * forgotten with the page; then this is false.
+   * Into the record, if there still is one. What the database refuses is known all the same, goes with the next change,
+   * and is forgotten with the page; then this is false.
    */
   note(id: string, facts: Partial<QueueRecord>): Promise<boolean> {
     return this.change(id, (found) => found && { ...found, ...facts }).then(

@@ -250,10 +250,5 @@ export const settings = (options: ResumableOptions): Settings => {
 const guarded =
   (onError: Settings['onError']): Settings['onError'] =>
   (error, facts) => {
-    try {
-      const told: unknown = onError(error, facts);
-      if (told instanceof Promise) told.catch(console.error);
-    } catch (failure) {
-      console.error(failure);
-    }
+    new Promise((resolve) => resolve(onError(error, facts))).catch(console.error);
   };

@@ -11,7 +11,7 @@ import {
   writev,
 } from 'node:fs';
 import { promisify } from 'node:util';
-import { systemCode, UploadError } from '../../src/errors.ts';
+import { ignoring, UploadError } from '../../src/errors.ts';
 
 // The calls of `node:fs` itself rather than those of `node:fs/promises`: they cost half as much, and a FileHandle
 // that is lost would close itself on garbage collection, with a warning.
@@ -25,12 +25,6 @@ export const closeFd = promisify(close);
 
 /** Content and what is needed to read it back, its size above all; not its name. */
 export const syncFd = promisify(fdatasync);
-
-export const ignoring =
-  (...codes: string[]) =>
-  (error: unknown): undefined => {
-    if (!codes.includes(systemCode(error) ?? '')) throw error;
-  };
 
 export const makeDirectory = promisify((path: string, done: (error: Error | null) => void) =>
   mkdir(path, 0o700, done),

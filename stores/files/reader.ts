@@ -1,7 +1,7 @@
 import { close, constants, read } from 'node:fs';
 import { Readable } from 'node:stream';
-import { UploadError } from '../../src/errors.ts';
-import { ignoring, openFd } from './io.ts';
+import { ignoring, UploadError } from '../../src/errors.ts';
+import { openFd } from './io.ts';
 
 /** Few, large reads: a handler's body comes from the page cache. */
 const chunkSize = 256 * 1024;

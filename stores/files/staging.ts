@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ignoring } from '../../src/errors.ts';
 import { isDead, self } from '../../src/owner.ts';
-import { ignoring } from './io.ts';
 
 /** Past this age, what belongs to a machine or boot that cannot be asked is litter. */
 const lifetimeMs = 24 * 60 * 60 * 1000;

@@ -2,10 +2,10 @@ import { constants, ftruncate } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { UploadError } from '../../src/errors.ts';
+import { ignoring, UploadError } from '../../src/errors.ts';
 import type { Range } from '../../src/intervals.ts';
 import { syncDirectory } from '../../src/place-file.ts';
-import { closeFd, ignoring, openFd, syncFd, writeFully } from '../files/io.ts';
+import { closeFd, openFd, syncFd, writeFully } from '../files/io.ts';
 import type { RangeIndex } from '../files/writer.ts';
 import { countEntries, encodeEntries, entryOffset } from './journal.ts';
 

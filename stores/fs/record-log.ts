@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFile, readSync, write, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { UploadError } from '../../src/errors.ts';
-import { ignoring, openFd, syncFd } from '../files/io.ts';
+import { ignoring, UploadError } from '../../src/errors.ts';
+import { openFd, syncFd } from '../files/io.ts';
 import { encodeEntry, type RecordVersion, replay } from './record-entry.ts';
 
 const readAll = promisify((fd: number, done: (error: Error | null, bytes: Buffer) => void) =>

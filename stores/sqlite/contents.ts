@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ignoring } from '../../src/errors.ts';
 import { syncDirectory } from '../../src/place-file.ts';
-import { createFile, ignoring, openFd, removeFile } from '../files/io.ts';
+import { createFile, openFd, removeFile } from '../files/io.ts';
 
 /**
  * Content files. Their names are random, and the index knows whose they are: a name is never used twice, so that

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Process, Verdict } from '../../src/engine/completion.ts';
+import type { Engine } from '../../src/engine.ts';
 import { self } from '../../src/owner.ts';
 import type { Store, UploadRecord } from '../../src/store.ts';
 import { type FaultyStore, faultyStore, systemError } from '../support/faulty-store.ts';
@@ -44,6 +45,12 @@ const claimedBy = async (store: Store, owner: string, expiresAt: number): Promis
   await store.create(record, [content(100)]);
   return id;
 };
+
+/** Resolves once the lease of another has lapsed and this one's handler has answered. */
+const takenOver = (engine: Engine, id: string): Promise<void> =>
+  expect
+    .poll(async () => (await engine.complete(id, async () => finished('second'))).kind, { interval: 5 })
+    .toBe('finished');
 
 const inAnHour = (): number => Date.now() + 3_600_000;
 
@@ -117,9 +124,7 @@ describe.each(storeKinds)('a claim: %s', (name) => {
     const id = await wholeUpload(first);
     const losing = first.complete(id, mustNotRun);
     await claimed.opened;
-    await expect
-      .poll(async () => (await second.complete(id, async () => finished('second'))).kind, { interval: 5 })
-      .toBe('finished');
+    await takenOver(second, id);
     late.open();
     expect(await losing).toMatchObject({ kind: 'finished', record: { response: 'second', attempt: 2 } });
     expect(first.usage).toEqual(idle);
@@ -161,9 +166,7 @@ describe.each(storeKinds)('a claim: %s', (name) => {
     const id = await wholeUpload(second);
     const losing = first.complete(id, mustNotRun);
     await preparing.opened;
-    await expect
-      .poll(async () => (await second.complete(id, async () => finished('second'))).kind, { interval: 5 })
-      .toBe('finished');
+    await takenOver(second, id);
     late.open();
     expect(await losing).toMatchObject({ kind: 'finished', record: { response: 'second', attempt: 2 } });
   });

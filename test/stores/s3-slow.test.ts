@@ -1,5 +1,5 @@
 import { DeleteObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { UploadRecord } from '../../src/store.ts';
 import { type S3Store, s3Store } from '../../stores/s3.ts';
 import { gate } from '../support/gate.ts';
@@ -7,20 +7,15 @@ import { newId } from '../support/model.ts';
 import { content, expectProcessed, handshake, query, send } from '../support/requests.ts';
 import type { S3Double } from '../support/s3/double.ts';
 import { startBucket } from '../support/s3-bucket.ts';
+import { afterwards } from '../support/scripted-server.ts';
 import { digestHandler, type Service, startService } from '../support/service.ts';
 
 // What takes long in a bucket, or ends halfway.
 
 const KiB = 1024;
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 const newStore = (double: S3Double): S3Store => {
   const client = new S3Client({ ...double.clientConfig, maxAttempts: 1 });
-  cleanups.push(() => client.destroy());
+  afterwards(() => client.destroy());
   return s3Store({ client, bucket: double.bucket, partSize: 16 * KiB, provider: { minPart: KiB } });
 };
 
@@ -113,7 +108,7 @@ describe('an upload whose removal from the bucket breaks off', () => {
     await store.discard(id);
     for (const version of [2, 3, 4, 1]) {
       const client = new S3Client({ ...double.clientConfig, maxAttempts: 1 });
-      cleanups.push(() => client.destroy());
+      afterwards(() => client.destroy());
       client.middlewareStack.add(
         (next) => async (request) => {
           const { Delete } = request.input as { Delete?: { Objects: { Key: string }[] } };
@@ -142,7 +137,7 @@ describe('an upload whose removal from the bucket breaks off', () => {
     await store.update(1, { ...newRecord(id, 1000), state: 'removed', removedAt: Date.now() });
     const first = double.objects().find(({ key }) => key.includes(id))?.key;
     const client = new S3Client(double.clientConfig);
-    cleanups.push(() => client.destroy());
+    afterwards(() => client.destroy());
     await client.send(new DeleteObjectCommand({ Bucket: double.bucket, Key: first }));
     await store.purge(id);
     expect(double.objects().filter(({ key }) => key.includes(id))).toEqual([]);
